@@ -1,0 +1,1 @@
+"""Research to live: one strategy function from a notebook to paper trades."""

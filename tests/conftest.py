@@ -1,0 +1,18 @@
+"""Fixtures that every room's tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of real market data, read in place; tests that need it skip where it is absent."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("MDSLIB_SHARED_DATA", beside))
+    if not folder.is_dir():
+        pytest.skip(f"real market data is not on this machine: looked for {folder.name}/ beside the project or in $MDSLIB_SHARED_DATA")
+    return folder
