@@ -50,6 +50,7 @@ class Verb(IntEnum):
     ORDER = 1
     TARGET = 2
     CANCEL = 3
+    RELEASE = 4  # follows by itself: the second half of a flip, or the close at the end of the day
 
 
 class TimeInForce(IntEnum):

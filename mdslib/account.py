@@ -1,0 +1,120 @@
+"""The account: one record an instrument, kept by the same compiled kernels in research, live, and in the local exchange."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from mdslib.events import Status
+from mdslib.protocols import Records
+from mdslib.jit import jit, records
+
+# position, open_qty in units, signed. open_qty: decided but not yet filled, our own orders, parked parts included.
+# avg_px: average entry price. cash: flow of this instrument's trading; the opening cash lies in record 0.
+# last_px: last price seen; nan before the first. realized: profit of closed quantity, before fees.
+ACCOUNT = np.dtype(
+    [
+        ("position", "<f8"),
+        ("open_qty", "<f8"),
+        ("avg_px", "<f8"),
+        ("cash", "<f8"),
+        ("last_px", "<f8"),
+        ("realized", "<f8"),
+        ("fees", "<f8"),
+        ("fills", "<i8"),
+    ]
+)
+
+_CANCELED, _REJECTED, _EXPIRED = int(Status.CANCELED), int(Status.REJECTED), int(Status.EXPIRED)
+
+
+def new_account(instruments: int, cash: float = 0.0) -> Records:
+    """Return an account without positions.
+
+    Parameters
+    ----------
+    instruments : int
+        How many instruments the session has.
+    cash : float
+        Opening cash, in the account's currency.
+
+    Returns
+    -------
+    numpy.ndarray of ACCOUNT, shape (instruments,)
+
+    Examples
+    --------
+    >>> account = new_account(2, cash=1000.0)
+    >>> apply_fill(account, 1, 5.0, 100.0, 0.5)
+    >>> float(account[1]["position"]), total_cash(account)
+    (5.0, 499.5)
+    """
+    account = records(instruments, ACCOUNT)
+    account["last_px"] = math.nan
+    account[0]["cash"] = cash
+    return account
+
+
+@jit
+def apply_fill(account: Records, k: int, qty: float, px: float, fee: float) -> None:
+    """Book one fill of `qty` units (signed) of instrument `k` at `px`, with a fee in currency."""
+    a = account[k]
+    before = a.position
+    after = before + qty
+    if before * qty >= 0.0:
+        a.avg_px = (abs(before) * a.avg_px + abs(qty) * px) / abs(after) if after != 0.0 else 0.0
+    else:
+        closed = min(abs(qty), abs(before))
+        a.realized += closed * (px - a.avg_px) if before > 0.0 else closed * (a.avg_px - px)
+        if after == 0.0:
+            a.avg_px = 0.0
+        elif after * before < 0.0:
+            a.avg_px = px
+    a.position = after
+    a.cash -= qty * px + fee
+    a.fees += fee
+    a.fills += 1
+
+
+@jit
+def ends(status: int) -> bool:
+    """Tell whether a status ends an order with quantity left over."""
+    return status == _CANCELED or status == _REJECTED or status == _EXPIRED
+
+
+@jit
+def total_cash(account: Records) -> float:
+    """Return the account's cash over all instruments, in currency."""
+    cash = 0.0
+    for k in range(len(account)):
+        cash += account[k].cash
+    return cash
+
+
+@jit
+def equity(account: Records) -> float:
+    """Return cash plus positions at their last prices; an instrument without a price counts at its average."""
+    value = 0.0
+    for k in range(len(account)):
+        a = account[k]
+        value += a.cash
+        if a.position != 0.0:
+            value += a.position * (a.last_px if a.last_px == a.last_px else a.avg_px)
+    return value
+
+
+@jit
+def gross_exposure(account: Records, k: int, qty: float, price: float) -> float:
+    """Return the sum of \\|position + open\\| x price, as it would be with `qty` more of instrument `k` at `price`."""
+    gross = 0.0
+    for j in range(len(account)):
+        a = account[j]
+        units = a.position + a.open_qty
+        px = a.last_px if a.last_px == a.last_px else a.avg_px
+        if j == k:
+            units += qty
+            px = price
+        if units != 0.0:
+            gross += abs(units) * px
+    return gross

@@ -1,0 +1,481 @@
+"""The exchange's core: working orders, matching, the venue's own rules and its own books. No I/O.
+
+The back-test inlines these kernels; the local exchange calls them through `MatchingEngine`. That they are the same
+compiled code is why a rehearsal over real sockets and a back-test agree fill for fill.
+
+An order sent at time S can match from the first event after S + latency on. A market order fills at that event's
+price, whole. A limit order fills when an event's price reaches its limit: at the event's price on its first chance, at
+its limit once it has rested. IOC orders get one chance.
+
+Rules PERMISSIVE let everything through. Rules ALPACA refuse what Alpaca refuses (buying power, wash trades, orders
+that flip or oversell a position, fractional shorts), and fill a tenth of the fills in part, at random from a seed.
+"""
+
+from __future__ import annotations
+
+import math
+from enum import IntEnum
+from typing import NamedTuple
+
+import numpy as np
+
+from mdslib.account import apply_fill, equity, new_account
+from mdslib.errors import ConfigError, did_you_mean
+from mdslib.events import Status, TimeInForce
+from mdslib.jit import as_records, jit, records
+from mdslib.protocols import Records
+
+
+class Rules(IntEnum):
+    """Rule profile of a venue."""
+
+    PERMISSIVE = 0
+    ALPACA = 1
+
+
+def parse_rules(text: str | Rules) -> Rules:
+    """Return the profile that a name like ``alpaca`` means."""
+    if isinstance(text, Rules):
+        return text
+    try:
+        return Rules[text.upper()]
+    except KeyError:
+        known = [rule.name.lower() for rule in Rules]
+        raise ConfigError(f"rules must be one of {', '.join(known)}, received {text!r}. {did_you_mean(text, known)}") from None
+
+
+class Reject(IntEnum):
+    """Why a venue refuses an order outright."""
+
+    NONE = 0
+    BUYING_POWER = 1
+    WASH_TRADE = 2
+    QTY_AVAILABLE = 3  # more than the position that is not yet held for other orders: a flip, or an oversell
+    SHORT_FRACTION = 4
+    NO_PRICE = 5  # no event yet to price the order by
+
+
+class Fees(NamedTuple):
+    """What a fill costs: `bps` of its notional plus `per_share` currency a unit; both may be 0."""
+
+    bps: float = 0.0
+    per_share: float = 0.0
+
+
+class Venue(NamedTuple):
+    """The numbers that matching depends on; compiled code takes it as one argument."""
+
+    latency: int
+    bps: float
+    per_share: float
+    multiplier: float
+    partial: float
+    seed: int
+
+
+# One working order. `tag` is the caller's own number for it.
+WORK = np.dtype(
+    [
+        ("tag", "<i8"),
+        ("ts", "<i8"),
+        ("number", "<i8"),
+        ("leaves", "<f8"),
+        ("limit", "<f8"),
+        ("instrument", "<u2"),
+        ("tif", "u1"),
+        ("rested", "u1"),
+        ("chances", "<i4"),
+    ]
+)
+
+FILL = np.dtype(
+    [
+        ("ts", "<i8"),
+        ("tag", "<i8"),
+        ("qty", "<f8"),  # signed; 0 where an order ended without a fill
+        ("px", "<f8"),
+        ("fee", "<f8"),
+        ("leaves", "<f8"),  # signed
+        ("instrument", "<u2"),
+        ("status", "u1"),
+        ("pad", "u1", (5,)),
+    ]
+)
+
+_FILLED, _PARTIAL = int(Status.FILLED), int(Status.PARTIALLY_FILLED)
+_CANCELED, _EXPIRED, _NEW = int(Status.CANCELED), int(Status.EXPIRED), int(Status.NEW)
+_IOC, _DAY = int(TimeInForce.IOC), int(TimeInForce.DAY)
+SHORT_MARGIN = 1.03  # Alpaca prices an opening short at 3 % above the ask
+
+
+class Books(NamedTuple):
+    """The venue's side: working orders (a stack of `count[0]`), its account, `count[1]` orders accepted so far."""
+
+    work: Records
+    count: np.ndarray
+    account: Records
+
+
+def new_books(instruments: int, cash: float, capacity: int = 64) -> Books:
+    """Return empty books with room for `capacity` working orders."""
+    return Books(records(capacity, WORK), np.zeros(2, np.int64), new_account(instruments, cash))
+
+
+@jit
+def _uniform(seed: int, number: int, chance: int) -> float:
+    """Return a number in [0, 1) that depends on nothing but its arguments.
+
+    A few rounds of the Lehmer generator: products stay below 2**62, so compiled and uncompiled runs agree.
+    """
+    x = (seed * 69621 + number * 48271 + chance * 16807 + 12345) % 2147483647
+    for _ in range(4):
+        x = (x * 48271 + 11) % 2147483647
+    return x / 2147483647.0
+
+
+@jit
+def _fill_qty(venue: Venue, number: int, chance: int, leaves: float) -> float:
+    """Return how much of an order fills now: all, or under partial fills a random whole part of it."""
+    if venue.partial > 0.0 and abs(leaves) >= 2.0 and _uniform(venue.seed, number, 2 * chance) < venue.partial:
+        part = 1.0 + math.floor(_uniform(venue.seed, number, 2 * chance + 1) * (abs(leaves) - 1.0))
+        return part if leaves > 0.0 else -part
+    return leaves
+
+
+@jit
+def match(books: Books, venue: Venue, own: bool, ts: int, k: int, first: float, low: float, high: float, fills: Records, n: int) -> int:
+    """Match the working orders of instrument `k` against one event; return how many fills are written now.
+
+    Parameters
+    ----------
+    own : bool
+        Keep the venue's own account; False where nobody reads it.
+    first, low, high : float
+        The event's first, lowest and highest price; one number for a trade.
+    """
+    count = books.count[0]
+    kept = 0
+    for i in range(count):
+        o = books.work[i]
+        done = False
+        if o.instrument == k and ts > o.ts + venue.latency:
+            px = _price(o.leaves, o.limit, o.rested, first, low, high)
+            qty = 0.0
+            if px == px:
+                qty = _fill_qty(venue, o.number, o.chances, o.leaves)
+                o.chances += 1
+                o.leaves -= qty
+                done = o.leaves == 0.0
+                fee = abs(qty) * (px * venue.bps * 1e-4 + venue.per_share)
+                n = write_fill(fills, n, ts, o.tag, k, qty, px, fee, o.leaves, _FILLED if done else _PARTIAL)
+                if own:
+                    apply_fill(books.account, k, qty, px, fee)
+            if not done and o.tif == _IOC:
+                n = write_fill(fills, n, ts, o.tag, k, 0.0, 0.0, 0.0, o.leaves, _CANCELED)
+                done = True
+            o.rested = 1
+        if not done:
+            if kept != i:
+                move(books.work, i, kept)
+            kept += 1
+    books.count[0] = kept
+    return n
+
+
+@jit
+def _price(leaves: float, limit: float, rested: int, first: float, low: float, high: float) -> float:
+    """Return the price at which an order fills in an event, or nan."""
+    if limit != limit:
+        return first
+    if leaves > 0.0:
+        if first <= limit:
+            return limit if rested != 0 else first
+        return limit if low <= limit else np.nan
+    if first >= limit:
+        return limit if rested != 0 else first
+    return limit if high >= limit else np.nan
+
+
+@jit
+def write_fill(
+    fills: Records, n: int, ts: int, tag: int, k: int, qty: float, px: float, fee: float, leaves: float, status: int
+) -> int:
+    """Write one fill or ending; return the new count."""
+    f = fills[n]
+    f.ts = ts
+    f.tag = tag
+    f.instrument = k
+    f.qty = qty
+    f.px = px
+    f.fee = fee
+    f.leaves = leaves
+    f.status = status
+    return n + 1
+
+
+@jit
+def move(work: Records, source: int, to: int) -> None:
+    """Copy a working order to another place."""
+    a = work[source]
+    b = work[to]
+    b.tag = a.tag
+    b.ts = a.ts
+    b.number = a.number
+    b.leaves = a.leaves
+    b.limit = a.limit
+    b.instrument = a.instrument
+    b.tif = a.tif
+    b.rested = a.rested
+    b.chances = a.chances
+
+
+@jit
+def accept(books: Books, ts: int, k: int, qty: float, limit: float, tif: int, tag: int) -> None:
+    """Put an order on the books; there must be room."""
+    o = books.work[books.count[0]]
+    o.tag = tag
+    o.ts = ts
+    o.number = books.count[1]
+    o.leaves = qty
+    o.limit = limit
+    o.instrument = k
+    o.tif = tif
+    o.rested = 0
+    o.chances = 0
+    books.count[0] += 1
+    books.count[1] += 1
+
+
+@jit
+def refuse(books: Books, venue: Venue, k: int, qty: float, limit: float) -> int:
+    """Return why Alpaca would refuse an order, or 0. Source: alpaca.markets, Placing Orders; User Protection."""
+    a = books.account[k]
+    held = 0.0
+    reserved = 0.0
+    for i in range(books.count[0]):
+        o = books.work[i]
+        if o.instrument == k and o.leaves * qty < 0.0:
+            market = limit != limit or o.limit != o.limit
+            crossing = limit >= o.limit if qty > 0.0 else limit <= o.limit
+            if market or crossing:
+                return 2
+        if o.instrument == k and o.leaves * qty > 0.0:
+            held += abs(o.leaves)
+        b = books.account[o.instrument]
+        if b.position * o.leaves >= 0.0:
+            reserved += _cost(o.leaves, o.limit, b.last_px)
+    if a.position * qty < 0.0:
+        return 3 if abs(qty) > abs(a.position) - held else 0
+    if qty < 0.0 and qty != math.floor(qty):
+        return 4
+    price = limit if limit == limit else a.last_px
+    if price != price:
+        return 5
+    if _cost(qty, limit, a.last_px) > buying_power(books.account, venue.multiplier) - reserved:
+        return 1
+    return 0
+
+
+@jit
+def _cost(qty: float, limit: float, last: float) -> float:
+    price = limit if limit == limit else last
+    if qty < 0.0 and last == last:
+        price = max(price, last * SHORT_MARGIN)
+    return abs(qty) * price
+
+
+@jit
+def buying_power(account: Records, multiplier: float) -> float:
+    """Return multiplier x equity less the gross value of the positions."""
+    gross = 0.0
+    for j in range(len(account)):
+        a = account[j]
+        if a.position != 0.0:
+            gross += abs(a.position) * (a.last_px if a.last_px == a.last_px else a.avg_px)
+    return multiplier * equity(account) - gross
+
+
+@jit
+def remove(books: Books, ts: int, index: int, status: int, fills: Records, n: int) -> int:
+    """End the working order at `index` without a fill; return how many fills are written now."""
+    o = books.work[index]
+    n = write_fill(fills, n, ts, o.tag, o.instrument, 0.0, 0.0, 0.0, o.leaves, status)
+    for i in range(index + 1, books.count[0]):
+        move(books.work, i, i - 1)
+    books.count[0] -= 1
+    return n
+
+
+@jit
+def cancel_instrument(books: Books, ts: int, k: int, fills: Records, n: int) -> int:
+    """Cancel every working order of instrument `k`."""
+    i = 0
+    while i < books.count[0]:
+        if books.work[i].instrument == k:
+            n = remove(books, ts, i, _CANCELED, fills, n)
+        else:
+            i += 1
+    return n
+
+
+@jit
+def expire_day(books: Books, ts: int, fills: Records, n: int) -> int:
+    """Expire the DAY orders, as the close does."""
+    i = 0
+    while i < books.count[0]:
+        if books.work[i].tif == _DAY:
+            n = remove(books, ts, i, _EXPIRED, fills, n)
+        else:
+            i += 1
+    return n
+
+
+@jit
+def _match_many(
+    books: Books,
+    venue: Venue,
+    ts: np.ndarray,
+    instrument: np.ndarray,
+    first: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    last: np.ndarray,
+    fills: Records,
+    start: np.ndarray,
+) -> int:
+    n = 0
+    for i in range(start[0], len(ts)):
+        if n + books.count[0] * 2 > len(fills):
+            break
+        k = instrument[i]
+        if books.count[0] > 0:
+            n = match(books, venue, True, ts[i], k, first[i], low[i], high[i], fills, n)
+        books.account[k].last_px = last[i]
+        start[0] = i + 1
+    return n
+
+
+class MatchingEngine:
+    """The exchange's core behind a Python face: what the local exchange calls.
+
+    Parameters
+    ----------
+    instruments : int
+        How many instruments it trades.
+    rules : Rules
+        Profile.
+    latency : int
+        ns from the submission to the earliest match.
+    cash : float
+        Opening cash.
+    fees : Fees
+        Of a fill.
+    seed : int
+        Of the partial fills.
+    multiplier : float
+        Margin multiplier of the ALPACA profile.
+
+    Examples
+    --------
+    >>> engine = MatchingEngine(1, latency=1)
+    >>> engine.submit(0, 0, 5.0, math.nan, TimeInForce.DAY, tag=7)
+    <Reject.NONE: 0>
+    >>> fills = engine.on_trades([1, 2], [0, 0], [100.0, 101.0])
+    >>> float(fills[0]["px"]), int(fills[0]["tag"])
+    (101.0, 7)
+    """
+
+    def __init__(
+        self,
+        instruments: int,
+        rules: Rules | str = Rules.PERMISSIVE,
+        *,
+        latency: int = 0,
+        cash: float = 100_000.0,
+        fees: Fees = Fees(),
+        seed: int = 0,
+        multiplier: float = 4.0,
+    ) -> None:
+        self.rules = parse_rules(rules)
+        self.venue = make_venue(self.rules, latency, fees, seed, multiplier)
+        self.books = new_books(instruments, cash)
+
+    @property
+    def account(self) -> Records:
+        """The venue's books: ACCOUNT records, one an instrument."""
+        return self.books.account
+
+    @property
+    def working(self) -> Records:
+        """The working orders, oldest first: a copy of WORK records."""
+        return self.books.work[: self.books.count[0]].copy()
+
+    def buying_power(self) -> float:
+        """Return what the account may still open."""
+        return float(buying_power(self.books.account, self.venue.multiplier))
+
+    def check(self, instrument: int, qty: float, limit: float) -> Reject:
+        """Return why the venue would refuse an order now."""
+        if self.rules is Rules.PERMISSIVE:
+            return Reject.NONE
+        return Reject(refuse(self.books, self.venue, instrument, qty, limit))
+
+    def submit(self, ts: int, instrument: int, qty: float, limit: float, tif: int, tag: int) -> Reject:
+        """Check an order and put it on the books; `tag` comes back with its fills."""
+        reason = self.check(instrument, qty, limit)
+        if reason is Reject.NONE:
+            self.books = with_room(self.books, 1)
+            accept(self.books, ts, instrument, float(qty), float(limit), int(tif), tag)
+        return reason
+
+    def cancel(self, ts: int, tag: int) -> Records:
+        """Cancel one order by its tag; return its ending as FILL records, empty where it does not work any more."""
+        out = records(1, FILL)
+        for i in range(self.books.count[0]):
+            if self.books.work[i]["tag"] == tag:
+                return out[: remove(self.books, ts, i, _CANCELED, out, 0)]
+        return out[:0]
+
+    def expire(self, ts: int) -> Records:
+        """Expire the DAY orders; return their endings as FILL records."""
+        out = records(int(self.books.count[0]), FILL)
+        return out[: expire_day(self.books, ts, out, 0)]
+
+    def on_trades(self, ts: object, instrument: object, price: object) -> Records:
+        """Match against trades, in order; return FILL records in order."""
+        px = np.ascontiguousarray(price, np.float64)
+        return self._run(ts, instrument, px, px, px, px)
+
+    def on_bars(self, ts: object, instrument: object, opens: object, low: object, high: object, close: object) -> Records:
+        """Match against bars stamped at their close: market orders fill at the open."""
+        return self._run(ts, instrument, opens, low, high, close)
+
+    def _run(self, ts: object, instrument: object, first: object, low: object, high: object, last: object) -> Records:
+        columns = [np.ascontiguousarray(c, np.float64) for c in (first, low, high, last)]
+        times, ks = np.ascontiguousarray(ts, np.int64), np.ascontiguousarray(instrument, np.uint16)
+        start, parts = np.zeros(1, np.int64), []
+        while start[0] < len(times):
+            out = records(4 * int(self.books.count[0]) + 16, FILL)
+            count = _match_many(self.books, self.venue, times, ks, *columns, out, start)
+            parts.append(out[:count])
+        return as_records(np.concatenate(parts)) if parts else records(0, FILL)
+
+
+def make_venue(rules: Rules, latency: int, fees: Fees, seed: int, multiplier: float = 4.0) -> Venue:
+    """Validate and return what the matching kernels take."""
+    if latency < 0:
+        raise ConfigError(f"latency must be >= 0 ns, received {latency}")
+    for name, value in fees._asdict().items():
+        if not 0.0 <= value < 1e4:
+            raise ConfigError(f"Fees.{name} must be >= 0, received {value!r}; rebates are not modelled")
+    return Venue(int(latency), float(fees.bps), float(fees.per_share), float(multiplier), 0.1 if rules is Rules.ALPACA else 0.0, seed)
+
+
+def with_room(books: Books, more: int) -> Books:
+    """Return books with room for `more` orders; the same ones where there is room already."""
+    need = int(books.count[0]) + more
+    if need <= len(books.work):
+        return books
+    work = records(max(need, 2 * len(books.work)), WORK)
+    work[: len(books.work)] = books.work
+    return books._replace(work=work)
