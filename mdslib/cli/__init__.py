@@ -1,0 +1,160 @@
+"""The `mds` command.
+
+A command's module is imported only when that command is called, so that `mds --help` and the quick commands start
+quickly. Every deliberate error is one line on standard error.
+
+Exit codes: 0 done, or yes; 1 no (`check`, `is-session`, `audit` and the like); 2 an error in what was asked or given;
+70 a bug in mdslib; 130 interrupted. `mds live` documents codes of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, NamedTuple
+
+NO = 1
+ERROR = 2
+BUG = 70  # EX_SOFTWARE of sysexits.h: apart from every code that a command answers with
+INTERRUPTED = 130  # as a shell counts: 128 + SIGINT
+
+
+class Command(NamedTuple):
+    """Where a command lives, as ``module:attribute``, and its line in `mds --help`."""
+
+    target: str
+    summary: str
+
+
+COMMANDS: dict[str, Command] = {
+    "demo": Command("mdslib.cli.demo:demo_command", "Play a whole trading day against the local exchange."),
+    "import": Command("mdslib.cli.data:import_app", "Import recorded market data into the store."),
+    "data": Command("mdslib.cli.data:data_app", "List and inspect what the store holds."),
+    "models": Command("mdslib.cli.models:models_command", "List the models that can be found by name."),
+    "new-model": Command("mdslib.cli.models:new_model_command", "Write a new model from a template."),
+    "check": Command("mdslib.cli.check:check_command", "Check that a model keeps the strategy contract."),
+    "backtest": Command("mdslib.cli.backtest:backtest_command", "Run a model over recorded data."),
+    "sim": Command("mdslib.cli.sim:sim_command", "Run the local exchange."),
+    "live": Command("mdslib.cli.live:live_command", "Trade a paper account for one session."),
+    "halt": Command("mdslib.cli.live:halt_command", "Halt a running session and cancel its orders."),
+    "audit": Command("mdslib.cli.tape:audit_command", "Audit the record of a session."),
+    "is-session": Command("mdslib.cli.session:is_session_command", "Tell whether a day is a trading day."),
+    "deploy": Command("mdslib.cli.deploy:deploy_command", "Install the systemd units that trade on schedule."),
+}
+
+
+def main() -> None:
+    """Run `mds` on the arguments of this process and exit with its code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run `mds` and return its exit code; every error has become one line on standard error.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+        As a shell would pass them, without the program's name.
+
+    Examples
+    --------
+    >>> run(["--version"])
+    mds 0.1.0
+    0
+    """
+    from mdslib.errors import MdsError
+
+    try:
+        return _dispatch(list(arguments))
+    except MdsError as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        _fail("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader (`mds data ls | head`) has gone; the interpreter must not try to flush to it again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if os.environ.get("MDS_DEBUG") == "1":
+            import traceback
+
+            traceback.print_exc()
+        _fail(
+            f"{type(error).__name__}: {error}; this is a bug in mdslib: "
+            "repeat the command with MDS_DEBUG=1 and report the traceback"
+        )
+        return BUG
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("--help", "-h", "help"):
+        sys.stdout.write(_help())
+        return 0
+    if arguments[0] == "--version":
+        sys.stdout.write(f"mds {_version()}\n")
+        return 0
+    name, *rest = arguments
+    if name not in COMMANDS:
+        from mdslib.errors import did_you_mean
+
+        what = "option" if name.startswith("-") else "command"
+        return _fail(f"mds: unknown {what} {name!r}. {did_you_mean(name, COMMANDS)} See mds --help")
+    return _invoke(_load(COMMANDS[name].target), f"mds {name}", rest)
+
+
+def _load(target: str) -> Any:
+    """Import ``module:attribute`` and return it as something that typer can run."""
+    import typer
+
+    module, _, attribute = target.partition(":")
+    found = getattr(import_module(module), attribute)
+    if isinstance(found, typer.Typer):
+        app = found
+    else:
+        app = typer.Typer()
+        app.command()(found)
+    app.rich_markup_mode = None  # plain help, which does not import rich
+    app._add_completion = False
+    return typer.main.get_command(app)
+
+
+def _invoke(command: Any, program: str, arguments: list[str]) -> int:
+    import typer
+
+    try:
+        answer = command.main(args=arguments, prog_name=program, standalone_mode=False)
+    except typer.TyperException as error:
+        text = error.format_message().strip().rstrip(".")
+        if not text or "\n" in text:  # a command group without a sub-command shows its help
+            sys.stdout.write(error.format_message() + "\n")
+            return error.exit_code
+        return _fail(f"{text[0].lower()}{text[1:]}; see {program} --help")
+    except typer.Abort:
+        _fail("interrupted")
+        return INTERRUPTED
+    return answer if isinstance(answer, int) else 0
+
+
+def _fail(message: str) -> int:
+    """Write one line to standard error."""
+    sys.stderr.write(f"mds: error: {' '.join(message.split())}\n")
+    return ERROR
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items()]
+    return (
+        "Usage: mds COMMAND [OPTIONS]\n\nOne strategy function, from a notebook to a paper account.\n\nCommands:\n"
+        + "\n".join(lines)
+        + "\n\n`mds COMMAND --help` explains one. Errors are one line; MDS_DEBUG=1 shows the traceback of a bug.\n"
+    )
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("mdslib")
