@@ -37,7 +37,8 @@ class Session(NamedTuple):
     open, close : int
         Regular hours.
     pre_open, post_close : int
-        With the extended hours (NYSE: 04:00 to 20:00 New York); the regular ones where the exchange has none.
+        With the extended hours (NYSE: 04:00 to 20:00 New York, to 17:00 on half days); the regular ones where the
+        exchange has none.
     """
 
     date: datetime.date
@@ -56,7 +57,7 @@ def parse_date(text: str | datetime.date) -> datetime.date:
     datetime.date(2013, 10, 8)
     """
     if isinstance(text, datetime.datetime):
-        raise ConfigError(f"a date must have no time of day, received {text!r}; use .date() in the exchange's time zone")
+        raise ConfigError(f"a date must have no time of day, received {text!r}; use .date() in the exchange's zone")
     if isinstance(text, datetime.date):
         return text
     try:
@@ -209,7 +210,8 @@ def _computed(exchange: str, year: int) -> list[Session]:
     times = {name: frame[name].dt.as_unit("ns").astype("int64").tolist() for name in frame.columns}
     opens, closes = times["market_open"], times["market_close"]
     days = [stamp.date() for stamp in frame.index]
-    return [Session(*row) for row in zip(days, opens, closes, times.get("pre", opens), times.get("post", closes), strict=True)]
+    rows = zip(days, opens, closes, times.get("pre", opens), times.get("post", closes), strict=True)
+    return [Session(*row) for row in rows]
 
 
 def zone(exchange: str = "NYSE") -> ZoneInfo:

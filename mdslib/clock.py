@@ -12,7 +12,7 @@ from typing import Protocol
 
 from mdslib.errors import ConfigError
 
-# Longest sleep between two looks at the clock, in s: a wall clock that is set, or a speed that is changed, is noticed within it.
+# Longest sleep between two looks at the clock, in s: a wall clock that is set, or a new speed, is noticed by then.
 _WALL_SLICE = 1.0
 _SCALED_SLICE = 0.05
 _STEPPED_SLICE = 0.02
@@ -143,7 +143,10 @@ class SteppedClock:
         """
         with self._moved:
             if ts < self._now:
-                raise ConfigError(f"SteppedClock.advance must not go back, received {ts} at {self._now}; start a new clock for another day")
+                raise ConfigError(
+                    f"SteppedClock.advance must not go back, received {ts} at {self._now}; "
+                    "start a new clock for another day"
+                )
             self._now = int(ts)
             self._moved.notify_all()
 

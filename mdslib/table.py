@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[tuple[int], np.dtype[Any]]
 
 # What a column holds where a source has none: nothing known, never a number that could be mistaken for data.
-DEFAULTS: dict[str, float] = {"instrument": 0, "trade_id": 0, "exchange": 0, "conditions": 0, "trades": 0, "vwap": float("nan")}
+DEFAULTS = dict.fromkeys(("instrument", "trade_id", "exchange", "conditions", "trades"), 0.0) | {"vwap": float("nan")}
 _HEAD = ("ts_event", "ts_init", "instrument")
 
 
@@ -39,9 +39,9 @@ class Table:
     kind : Kind
         What the rows are.
     columns : mapping of str to array, shape (n,)
-        Columns of `SCHEMAS[kind]` with exactly their dtypes. A column may be left out (a partial load does that), but not
-        ``ts_event``, ``ts_init`` and ``instrument``. Arrays that are not contiguous, aligned and writeable are copied;
-        all others are kept without a copy.
+        Columns of `SCHEMAS[kind]` with exactly their dtypes. A column may be left out (a partial load does that), but
+        not ``ts_event``, ``ts_init`` and ``instrument``. Arrays that are not contiguous, aligned and writeable are
+        copied; all others are kept without a copy.
 
     Raises
     ------
@@ -62,13 +62,17 @@ class Table:
     def __post_init__(self) -> None:
         schema = SCHEMAS.get(self.kind)
         if schema is None:
-            raise DataError(f"Table.kind must have columns, received {self.kind!r}; kinds with columns: {', '.join(k.name for k in SCHEMAS)}")
+            known = ", ".join(kind.name for kind in SCHEMAS)
+            raise DataError(f"Table.kind must have columns, received {self.kind!r}; kinds with columns: {known}")
         for name in self.columns:
             if name not in schema:
-                raise DataError(f"Table of {self.kind.name}: column {name!r} is not in its schema. {did_you_mean(name, schema)}")
+                hint = did_you_mean(name, schema)
+                raise DataError(f"Table of {self.kind.name}: column {name!r} is not in its schema. {hint}")
         missing = [name for name in _HEAD if name in schema and name not in self.columns]
         if missing:
-            raise DataError(f"Table of {self.kind.name}: column {missing[0]!r} is missing; every table has {', '.join(_HEAD)}")
+            raise DataError(
+                f"Table of {self.kind.name}: column {missing[0]!r} is missing; every table has {', '.join(_HEAD)}"
+            )
         length = len(self.columns["ts_event"])
         ready = {name: _checked(self.kind, name, self.columns[name], length) for name in schema if name in self.columns}
         _check_order(self.kind, ready["ts_event"])
@@ -82,8 +86,10 @@ class Table:
             return self.columns[name]
         except KeyError:
             if name in SCHEMAS[self.kind]:
-                raise DataError(f"column {name!r} was not loaded; add it to `columns`, or leave `columns` out to load all") from None
-            raise DataError(f"a table of {self.kind.name} has no column {name!r}. {did_you_mean(name, SCHEMAS[self.kind])}") from None
+                remedy = "add it to `columns`, or leave `columns` out to load all"
+                raise DataError(f"column {name!r} was not loaded; {remedy}") from None
+            hint = did_you_mean(name, SCHEMAS[self.kind])
+            raise DataError(f"a table of {self.kind.name} has no column {name!r}. {hint}") from None
 
     def __repr__(self) -> str:
         if not len(self):
@@ -153,7 +159,7 @@ class Table:
 
     @classmethod
     def from_pandas(cls, frame: pd.DataFrame, kind: Kind) -> Table:
-        """Return a table of the frame's rows; columns that are already of the schema's dtype are shared without a copy.
+        """Return a table of the frame's rows. Pandas hands its memory out read-only, so this copies once.
 
         Parameters
         ----------
@@ -173,7 +179,10 @@ class Table:
         index = frame.index
         if not isinstance(index, pd.DatetimeIndex) or index.tz is None:
             kindname = getattr(index, "dtype", type(index).__name__)
-            raise DataError(f"from_pandas: the index must be times with a time zone, received {kindname}; use df.tz_localize('America/New_York') or set_index")
+            raise DataError(
+                f"from_pandas: the index must be times with a time zone, received {kindname}; "
+                "use df.tz_localize('America/New_York') or set_index"
+            )
         times = index.tz_convert("UTC").as_unit("ns").asi8
         return from_columns(kind, {"ts_event": times} | {str(name): frame[name].to_numpy() for name in frame.columns})
 
@@ -181,7 +190,8 @@ class Table:
         """Return an Arrow table with the same columns, made without a copy: it shares memory with this table."""
         import pyarrow as pa
 
-        return pa.table({name: pa.array(column) for name, column in self.columns.items()}, metadata={"mdslib.kind": self.kind.name})
+        arrays = {name: pa.array(column) for name, column in self.columns.items()}
+        return pa.table(arrays, metadata={"mdslib.kind": self.kind.name})
 
     @classmethod
     def from_arrow(cls, table: pa.Table, kind: Kind | None = None) -> Table:
@@ -197,11 +207,14 @@ class Table:
         if kind is None:
             name = (table.schema.metadata or {}).get(b"mdslib.kind", b"").decode()
             if name not in Kind.__members__:
-                raise DataError("from_arrow: the table does not say what its rows are; pass kind=Kind.TRADE or the like")
+                raise DataError("from_arrow: the table must say what its rows are; pass kind=Kind.TRADE or the like")
             kind = Kind[name]
         for column in table.column_names:
             if table[column].null_count:
-                raise DataError(f"from_arrow: column {column!r} must have no nulls, received {table[column].null_count}; fill or drop those rows first")
+                raise DataError(
+                    f"from_arrow: column {column!r} must have no nulls, received {table[column].null_count}; "
+                    "fill or drop those rows first"
+                )
         return from_columns(kind, {name: table[name].to_numpy() for name in table.column_names})
 
 
@@ -216,10 +229,16 @@ def _unchecked(kind: Kind, columns: dict[str, Array]) -> Table:
 def _checked(kind: Kind, name: str, column: Array, length: int) -> Array:
     wanted = np.dtype(SCHEMAS[kind][name].dtype)
     if not isinstance(column, np.ndarray) or column.ndim != 1 or column.dtype != wanted:
-        received = f"{column.dtype} of shape {column.shape}" if isinstance(column, np.ndarray) else type(column).__name__
-        raise DataError(f"Table of {kind.name}: column {name!r} must be a one-dimensional array of {wanted}, received {received}; from_columns() converts")
+        is_array = isinstance(column, np.ndarray)
+        received = f"{column.dtype} of shape {column.shape}" if is_array else type(column).__name__
+        raise DataError(
+            f"Table of {kind.name}: column {name!r} must be a one-dimensional array of {wanted}, received {received}; "
+            "from_columns() converts"
+        )
     if len(column) != length:
-        raise DataError(f"Table of {kind.name}: column {name!r} must have {length} rows like ts_event, received {len(column)}")
+        raise DataError(
+            f"Table of {kind.name}: column {name!r} must have {length} rows like ts_event, received {len(column)}"
+        )
     return np.require(column, requirements=["C", "A", "W"])
 
 
@@ -227,7 +246,8 @@ def _check_order(kind: Kind, times: Array) -> None:
     if len(times) > 1 and not bool((times[1:] >= times[:-1]).all()):
         row = int(np.argmax(times[1:] < times[:-1])) + 1
         raise DataError(
-            f"Table of {kind.name}: ts_event must not run backwards, received {times[row]} after {times[row - 1]} at row {row}; sort by time, stably, first"
+            f"Table of {kind.name}: ts_event must not run backwards, received {times[row]} after {times[row - 1]} "
+            f"at row {row}; sort by time, stably, first"
         )
 
 
@@ -239,7 +259,8 @@ def from_columns(kind: Kind, columns: Mapping[str, Any]) -> Table:
     kind : Kind
         What the rows are.
     columns : mapping of str to array_like, shape (n,)
-        ``ts_event`` (ns UTC) and the kind's prices and sizes at least. Arrays of the schema's dtype are not copied.
+        ``ts_event`` (ns UTC) and the kind's prices and sizes at least. Writeable arrays of the schema's dtype are not
+        copied.
 
     Raises
     ------
@@ -249,7 +270,8 @@ def from_columns(kind: Kind, columns: Mapping[str, Any]) -> Table:
     Examples
     --------
     >>> from mdslib.events import Kind
-    >>> from_columns(Kind.QUOTE, {"ts_event": [1], "bid": [9.99], "ask": [10.0], "bid_size": [3], "ask_size": [4]})["ask"].tolist()
+    >>> columns = {"ts_event": [1], "bid": [9.99], "ask": [10.0], "bid_size": [3], "ask_size": [4]}
+    >>> from_columns(Kind.QUOTE, columns)["ask"].tolist()
     [10.0]
     """
     schema = SCHEMAS[kind]
@@ -266,7 +288,7 @@ def from_columns(kind: Kind, columns: Mapping[str, Any]) -> Table:
         elif name == "ts_init":
             ready[name] = ready["ts_event"]
         elif name in DEFAULTS:
-            ready[name] = np.full(length, DEFAULTS[name], field.dtype) if DEFAULTS[name] != 0 else np.zeros(length, field.dtype)
+            ready[name] = np.full(length, DEFAULTS[name], field.dtype)
         else:
             raise DataError(f"{kind.name}: column {name!r} ({field.unit}) is missing, received {', '.join(columns)}")
     return Table(kind, ready)
@@ -283,7 +305,10 @@ def _converted(kind: Kind, name: str, values: Any, wanted: np.dtype[Any]) -> Arr
         lossless = wanted.kind == "f" or bool((converted == array).all())
     if not lossless:
         row = int(np.argmax(converted != array))
-        raise DataError(f"{kind.name}: column {name!r} must fit {wanted}, received {array[row]!r} at row {row}; choose the instrument's lot so that sizes are whole")
+        raise DataError(
+            f"{kind.name}: column {name!r} must fit {wanted}, received {array[row]!r} at row {row}; "
+            "choose the instrument's lot so that sizes are whole"
+        )
     return converted
 
 
@@ -348,11 +373,17 @@ class MarketData:
     def __post_init__(self) -> None:
         kinds = [table.kind for table in self.tables]
         if len(set(kinds)) != len(kinds):
-            raise DataError(f"MarketData.tables must have at most one table a kind, received {', '.join(k.name for k in kinds)}; merge() joins tables of one kind")
+            received = ", ".join(kind.name for kind in kinds)
+            raise DataError(
+                f"MarketData.tables must have at most one table a kind, received {received}; merge() joins them"
+            )
         for table in self.tables:
             highest = int(table["instrument"].max(initial=0))
             if len(table) and highest >= len(self.instruments):
-                raise DataError(f"MarketData: column 'instrument' must be below {len(self.instruments)} (the number of instruments), received {highest}")
+                raise DataError(
+                    f"MarketData: column 'instrument' must be below {len(self.instruments)}, the number of instruments, "
+                    f"received {highest}"
+                )
 
     def __len__(self) -> int:
         return sum(len(table) for table in self.tables)
@@ -390,7 +421,7 @@ class MarketData:
         return kinds, rows
 
     def between(self, start: int, end: int) -> MarketData:
-        """Return the events with ``start <= ts_event < end`` (ns UTC) and the sessions that overlap; nothing is copied."""
+        """Return the events with ``start <= ts_event < end`` (ns UTC) and their sessions, without a copy."""
         sessions = tuple(s for s in self.sessions if s.post_close > start and s.pre_open < end)
         return MarketData(self.instruments, tuple(table.between(start, end) for table in self.tables), sessions)
 
