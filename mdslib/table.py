@@ -381,7 +381,7 @@ class MarketData:
             highest = int(table["instrument"].max(initial=0))
             if len(table) and highest >= len(self.instruments):
                 raise DataError(
-                    f"MarketData: column 'instrument' must be below {len(self.instruments)}, the number of instruments, "
+                    f"MarketData: column 'instrument' must be below {len(self.instruments)} (all instruments), "
                     f"received {highest}"
                 )
 
