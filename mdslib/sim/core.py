@@ -1,0 +1,363 @@
+"""The exchange's books: orders with their ids and states around the compiled matching core, and what the wire says of them.
+
+No I/O. Updates for ``trade_updates`` collect in an outbox, in the order in which they came to be; whoever moves time sends
+them. Order ids are made from the run's seed and the order's number, so that a repeated run repeats them.
+"""
+
+from __future__ import annotations
+
+import math
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec.json
+import numpy as np
+
+from mdslib.events import Kind, Status, TimeInForce
+from mdslib.matching import Fees, MatchingEngine, Reject, Rules, parse_rules
+from mdslib.protocols import Records
+from mdslib.sim.log import RunLog
+from mdslib.sim.market import Market
+from mdslib.sim.options import SimOptions
+from mdslib.sim.orders import FORBIDDEN, INVALID, NOT_FOUND, UNPROCESSABLE, Refusal, Request, parse_request
+from mdslib.sim.wire import number, stamp
+
+_SPACE = uuid.UUID("6d64736c-6962-4000-8000-73696d000000")
+STATUS_NAMES = {
+    Status.PENDING_NEW: "pending_new",
+    Status.NEW: "new",
+    Status.PARTIALLY_FILLED: "partially_filled",
+    Status.FILLED: "filled",
+    Status.CANCELED: "canceled",
+    Status.EXPIRED: "expired",
+}
+_EVENTS = {Status.PARTIALLY_FILLED: "partial_fill", Status.FILLED: "fill", Status.CANCELED: "canceled", Status.EXPIRED: "expired"}
+OPEN = frozenset({Status.PENDING_NEW, Status.NEW, Status.PARTIALLY_FILLED})
+
+
+def make_id(*parts: object) -> str:
+    """Return a UUID that depends on nothing but `parts`."""
+    return str(uuid.uuid5(_SPACE, "/".join(map(str, parts))))
+
+
+@dataclass
+class Order:
+    """One order that was accepted."""
+
+    number: int
+    id: str
+    client_order_id: str
+    request: Request
+    submitted: int
+    status: Status = Status.PENDING_NEW
+    filled: float = 0.0  # signed
+    paid: float = 0.0
+    fees: float = 0.0
+    executions: int = 0
+    updated: int = 0
+    ended: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def leaves(self) -> float:
+        """What is still to fill, signed."""
+        return self.request.qty - self.filled
+
+    def to_json(self) -> dict[str, Any]:
+        """Return Alpaca's order object."""
+        r = self.request
+        kind = "market" if math.isnan(r.limit) else "limit"
+        at = stamp(self.submitted)
+        return {
+            "id": self.id,
+            "client_order_id": self.client_order_id,
+            "created_at": at,
+            "updated_at": stamp(self.updated),
+            "submitted_at": at,
+            "filled_at": self._ended("filled"),
+            "expired_at": self._ended("expired"),
+            "expires_at": None,
+            "canceled_at": self._ended("canceled"),
+            "failed_at": None,
+            "replaced_at": None,
+            "replaced_by": None,
+            "replaces": None,
+            "asset_id": make_id("asset", r.symbol),
+            "symbol": r.symbol,
+            "asset_class": "crypto" if "/" in r.symbol else "us_equity",
+            "notional": None,
+            "qty": number(abs(r.qty)),
+            "filled_qty": number(abs(self.filled)),
+            "filled_avg_price": number(self.paid / self.filled) if self.filled else None,
+            "order_class": "",
+            "order_type": kind,
+            "type": kind,
+            "side": "buy" if r.qty > 0 else "sell",
+            "time_in_force": TimeInForce(r.tif).name.lower(),
+            "limit_price": None if kind == "market" else number(r.limit),
+            "stop_price": None,
+            "status": STATUS_NAMES[self.status],
+            "extended_hours": r.extended_hours,
+            "legs": None,
+            "trail_percent": None,
+            "trail_price": None,
+            "hwm": None,
+            "subtag": None,
+            "source": None,
+        }
+
+    def _ended(self, name: str) -> str | None:
+        return stamp(self.ended[name]) if name in self.ended else None
+
+
+class Core:
+    """Orders, account and positions of the exchange.
+
+    Parameters
+    ----------
+    market : Market
+        What is traded.
+    options : SimOptions
+        Rules, latency, cash, fees, seed.
+    log : RunLog
+        Where every order event is kept.
+
+    Attributes
+    ----------
+    now : int
+        The exchange's time, ns UTC; only the player moves it.
+    outbox : list of bytes
+        ``trade_updates`` messages that have not been sent.
+    """
+
+    def __init__(self, market: Market, options: SimOptions, log: RunLog) -> None:
+        self.market = market
+        self.log = log
+        self.now = market.start
+        self.seed = options.seed
+        self.rules = parse_rules(options.rules)
+        fees = Fees(options.fee_bps, options.fee_per_share)
+        instruments = market.data.instruments
+        self.engine = MatchingEngine(
+            len(instruments), self.rules, latency=options.latency, cash=options.cash, fees=fees, seed=options.seed
+        )
+        self.opening_cash = options.cash
+        self.orders: list[Order] = []
+        self.by_id: dict[str, Order] = {}
+        self.by_client: dict[str, Order] = {}
+        self.outbox: list[bytes] = []
+        self.refused = 0
+        self._positions = [0.0] * len(instruments)
+        self._names = {i.symbol: (k, i) for k, i in enumerate(instruments)}
+        self._names |= {make_id("asset", i.symbol): (k, i) for k, i in enumerate(instruments)}
+        self._kind = Kind.TRADE if Kind.TRADE in market.tables else Kind.BAR
+        self._told = 0
+
+    def warm(self) -> None:
+        """Compile the matching core before the first order needs it."""
+        warm = MatchingEngine(1, self.rules, latency=0)
+        warm.on_trades([0], [0], [1.0])
+        warm.submit(0, 0, 1.0, math.nan, TimeInForce.DAY, 0)
+        warm.cancel(0, 0)
+        warm.expire(0)
+
+    # -- market ---------------------------------------------------------------------------------------------------------
+
+    def on_market(self, hi: int) -> None:
+        """Match the working orders against the events up to number `hi` that were not told yet.
+
+        With no working order there is nothing to match, so only the last prices are due, and they can wait.
+        """
+        if self.engine.books.count[0]:
+            self._catch_up(hi)
+
+    def _catch_up(self, hi: int) -> None:
+        lo, self._told = self._told, max(hi, self._told)
+        if hi <= lo:
+            return
+        if self._kind is Kind.TRADE:
+            fills = self.engine.on_trades(*self.market.columns(Kind.TRADE, lo, hi, ("ts_event", "instrument", "price")))
+        elif Kind.BAR in self.market.tables:
+            names = ("ts_event", "instrument", "open", "low", "high", "close")
+            fills = self.engine.on_bars(*self.market.columns(Kind.BAR, lo, hi, names))
+        else:
+            return
+        self._book(fills)
+
+    def settle(self, hi: int) -> None:
+        """Tell the engine all events up to number `hi`, so that prices and books are current."""
+        self._catch_up(hi)
+
+    def expire(self, ts: int) -> None:
+        """Expire the DAY orders, as the session's close does."""
+        self._book(self.engine.expire(ts))
+
+    def _book(self, fills: Records) -> None:
+        for row in fills:
+            order = self.orders[int(row["tag"])]
+            ts, qty, px, status = int(row["ts"]), float(row["qty"]), float(row["px"]), Status(int(row["status"]))
+            order.status, order.updated = status, ts
+            if status not in OPEN:
+                order.ended[STATUS_NAMES[status]] = ts
+            if not qty:
+                self._announce(order, ts, _EVENTS[status])
+                continue
+            order.filled += qty
+            order.paid += qty * px
+            order.fees += float(row["fee"])
+            order.executions += 1
+            k = order.request.instrument
+            self._positions[k] += qty
+            execution = {
+                "execution_id": make_id(self.seed, order.number, "execution", order.executions),
+                "price": number(px),
+                "qty": number(abs(qty)),
+                "position_qty": number(self._positions[k]),
+            }
+            self._announce(order, ts, _EVENTS[status], execution)
+
+    def _announce(self, order: Order, ts: int, event: str, execution: dict[str, Any] | None = None) -> None:
+        told = {"event": event, "execution_id": None} | (execution or {})
+        snapshot, at = order.to_json(), stamp(ts)
+        data = told | {"order": snapshot, "timestamp": at, "at": at}
+        self.outbox.append(msgspec.json.encode({"stream": "trade_updates", "data": data}))
+        self.log.order({"ts": ts, **told, "order": snapshot})
+
+    # -- orders ---------------------------------------------------------------------------------------------------------
+
+    def submit(self, body: Any) -> dict[str, Any]:
+        """Take an order in; return it as the venue answers the POST.
+
+        Raises
+        ------
+        Refusal
+            The venue's own words; no order was made.
+        """
+        try:
+            return self._submit(body)
+        except Refusal as refusal:
+            self.refused += 1
+            client = body.get("client_order_id") if isinstance(body, dict) else None
+            self.log.order({"ts": self.now, "event": "refused", "client_order_id": client, "body": refusal.body})
+            raise
+
+    def _submit(self, body: Any) -> dict[str, Any]:
+        request = parse_request(body, self._names, self.by_client)
+        r, place = request, len(self.orders)
+        self._check_short(r)
+        reason = self.engine.submit(self.now, r.instrument, r.qty, r.limit, r.tif, place)
+        if reason is not Reject.NONE:
+            raise self._refusal(reason, r)
+        name = make_id(self.seed, place)
+        order = Order(place, name, r.client_order_id or make_id(self.seed, place, "client"), request, self.now, updated=self.now)
+        self.orders.append(order)
+        self.by_id[order.id] = order
+        self.by_client[order.client_order_id] = order
+        answer = order.to_json()
+        self._announce(order, self.now, "pending_new")
+        order.status = Status.NEW
+        self._announce(order, self.now, "new")
+        return answer
+
+    def _check_short(self, r: Request) -> None:
+        instrument = self.market.data.instruments[r.instrument]
+        if self.rules is Rules.ALPACA and r.qty < 0 and not instrument.shortable and self._positions[r.instrument] <= 0:
+            raise Refusal(422, UNPROCESSABLE, f'asset "{r.symbol}" cannot be sold short')
+
+    def _refusal(self, reason: Reject, r: Request) -> Refusal:
+        mine = [o for o in self.orders if o.status in OPEN and o.request.instrument == r.instrument]
+        if reason is Reject.BUYING_POWER:
+            last = float(self.engine.account[r.instrument]["last_px"])
+            cost = abs(r.qty) * (last if math.isnan(r.limit) else r.limit)
+            return Refusal(
+                403, FORBIDDEN, "insufficient buying power", buying_power=number(round(self.buying_power(), 2)), cost_basis=number(round(cost, 2))
+            )
+        if reason is Reject.WASH_TRADE:
+            other = next(o for o in mine if o.request.qty * r.qty < 0)
+            market = math.isnan(r.limit) or any(math.isnan(o.request.limit) for o in mine if o.request.qty * r.qty < 0)
+            why = "opposite side market/stop order exists" if market else "opposite side limit order exists"
+            return Refusal(
+                403, FORBIDDEN, "potential wash trade detected. use complex orders", existing_order_id=other.id, reject_reason=why
+            )
+        if reason is Reject.QTY_AVAILABLE:
+            holding = [o for o in mine if o.request.qty * r.qty > 0]
+            position, held = abs(self._positions[r.instrument]), sum(abs(o.leaves) for o in holding)
+            want, available = number(abs(r.qty)), number(max(0.0, position - held))
+            return Refusal(
+                403,
+                FORBIDDEN,
+                f"insufficient qty available for order (requested: {want}, available: {available})",
+                available=available,
+                existing_qty=number(position),
+                held_for_orders=number(held),
+                related_orders=[o.id for o in holding],
+                symbol=r.symbol,
+            )
+        if reason is Reject.SHORT_FRACTION:
+            return Refusal(422, UNPROCESSABLE, "fractional orders cannot be sold short")
+        return Refusal(422, INVALID, f'asset "{r.symbol}" has no price yet: no event of it has been sent')
+
+    def order(self, name: str) -> Order:
+        """Return the order with an id.
+
+        Raises
+        ------
+        Refusal
+            404 where there is none.
+        """
+        try:
+            return self.by_id[name]
+        except KeyError:
+            raise Refusal(404, NOT_FOUND, f"order not found for {name}") from None
+
+    def cancel(self, name: str) -> None:
+        """Cancel an order; the outcome comes by the stream.
+
+        Raises
+        ------
+        Refusal
+            404 for an unknown order, 422 for one that has ended.
+        """
+        order = self.order(name)
+        if order.status not in OPEN:
+            raise Refusal(422, UNPROCESSABLE, f'order is already in "{STATUS_NAMES[order.status]}" state')
+        self._book(self.engine.cancel(self.now, order.number))
+
+    def open_orders(self) -> list[Order]:
+        """Return the working orders, oldest first."""
+        return [order for order in self.orders if order.status in OPEN]
+
+    # -- account --------------------------------------------------------------------------------------------------------
+
+    def cash(self) -> float:
+        """Return the account's cash."""
+        return float(np.sum(self.engine.account["cash"]))
+
+    def position(self, instrument: int) -> float:
+        """Return one instrument's net position, signed."""
+        return self._positions[instrument]
+
+    def price(self, instrument: int) -> float:
+        """Return the last price sent, or the average entry price where none was."""
+        account = self.engine.account[instrument]
+        last = float(account["last_px"])
+        return last if last == last else float(account["avg_px"])
+
+    def market_value(self, side: int) -> float:
+        """Return the value of the long (1) or short (-1) positions, signed."""
+        held = ((qty, k) for k, qty in enumerate(self._positions) if qty * side > 0)
+        return sum(qty * self.price(k) for qty, k in held)
+
+    def equity(self) -> float:
+        """Return cash plus positions at their last prices."""
+        return self.cash() + self.market_value(1) + self.market_value(-1)
+
+    def buying_power(self) -> float:
+        """Return what may still be opened, less what working orders that open reserve."""
+        power = self.engine.venue.multiplier * self.equity() - self.market_value(1) + self.market_value(-1)
+        for order in self.open_orders():
+            k = order.request.instrument
+            if self._positions[k] * order.leaves >= 0:
+                limit = order.request.limit
+                power -= abs(order.leaves) * (self.price(k) if math.isnan(limit) else limit)
+        return power

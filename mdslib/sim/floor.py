@@ -1,0 +1,98 @@
+"""The exchange's floor: what its sockets and its clock share."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Protocol
+
+from mdslib.sim.core import Core
+from mdslib.sim.keys import Keys, RateLimit
+from mdslib.sim.log import RunLog
+from mdslib.sim.market import Market
+from mdslib.sim.options import Mode, SimOptions
+
+
+class DataClient(Protocol):
+    """A data connection that has subscribed."""
+
+    async def send_events(self, lo: int, hi: int) -> int:
+        """Send those of the market events ``lo:hi`` that are subscribed; return the number of frames."""
+
+
+class UpdateClient(Protocol):
+    """A connection that listens to ``trade_updates``."""
+
+    async def send_update(self, body: bytes) -> None:
+        """Send one update as a binary frame."""
+
+
+class Floor:
+    """One exchange: its market, its books, its log, its open connections, and how far the day has come.
+
+    Attributes
+    ----------
+    sent : int
+        Number of market events released so far.
+    frames, updates : int
+        Data frames and order updates sent so far.
+    phase : str
+        ``waiting``, ``market``, ``updates`` or ``end``.
+    """
+
+    def __init__(self, market: Market, options: SimOptions) -> None:
+        self.market = market
+        self.options = options
+        self.mode = Mode(options.mode)
+        self.keys = Keys(options.key, options.secret)
+        self.rate_limit = RateLimit(enforced=options.enforce_rate_limit)
+        self.log = RunLog(options.log_dir, market.symbols)
+        self.core = Core(market, options, self.log)
+        self.slots: set[tuple[str, str]] = set()
+        self.data_clients: list[DataClient] = []
+        self.update_clients: list[UpdateClient] = []
+        self.time_clients: list[Any] = []
+        self.sent = 0
+        self.frames = 0
+        self.updates = 0
+        self.phase = "waiting"
+        self.changed = asyncio.Event()  # a subscription, or a side-channel client, came or went
+        self.last_subscription = 0.0
+        self.play_now = False
+        self.ended = asyncio.Event()
+
+    @property
+    def now(self) -> int:
+        """The exchange's time, ns UTC."""
+        return self.core.now
+
+    def subscribed(self) -> None:
+        """Note that a client has changed its subscription."""
+        self.last_subscription = asyncio.get_running_loop().time()
+        self.changed.set()
+
+    async def send_market(self, lo: int, hi: int) -> None:
+        """Send events ``lo:hi`` to every data client."""
+        self.sent = hi
+        for client in tuple(self.data_clients):
+            self.frames += await client.send_events(lo, hi)
+
+    async def send_updates(self) -> bool:
+        """Send what the books have put out; tell whether there was anything."""
+        outbox, self.core.outbox = self.core.outbox, []
+        for body in outbox:
+            self.updates += 1
+            for client in tuple(self.update_clients):
+                await client.send_update(body)
+        return bool(outbox)
+
+    def time_message(self, phase: str | None = None) -> dict[str, Any]:
+        """Return what the side channel tells."""
+        speed = {Mode.REAL: 1.0, Mode.FAST: self.options.speed}.get(self.mode, 0)
+        return {
+            "now": self.core.now,
+            "speed": speed,
+            "mode": self.mode.value,
+            "frames": self.frames,
+            "updates": self.updates,
+            "phase": phase or self.phase,
+        }

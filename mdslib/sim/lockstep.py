@@ -1,0 +1,102 @@
+"""Lock-step: the exchange moves an instant at a time, and stands still until the session has dealt with it.
+
+A live run over real sockets becomes repeatable, and equal to a back-test fill for fill. It measures no latency. The
+conversation runs on ``/sim/time``, in JSON text frames; ``now`` and ``wake`` are ns UTC.
+
+1. An *instant* T is all market events with one ``ts_event``, or a timer of the session's, or the session's close. The
+   exchange matches the working orders against T's events (an order sent at S matches from the first event after
+   S + latency), so its books hold T's fills at once. It sends T's events on the data websocket, in as few frames as
+   ``batch`` allows, then tells ::
+
+       {"now": T, "phase": "market", "frames": F, "updates": U, "speed": 0, "mode": "lockstep"}
+
+   where F and U count the data frames and order updates that it has sent since it began.
+2. The session answers when it has consumed F frames and U updates, has decided, and every POST of it is answered::
+
+       {"done": T, "phase": "market", "wake": ns or null}
+
+   ``wake`` is its next timer. Orders that it posted were checked by the rules against the books and carry the time T.
+3. If there are order updates (T's fills, in the order of matching; then pending_new and new of each order posted, and
+   cancels, in the order of the requests), the exchange sends them on ``/stream`` and tells the same with phase
+   ``updates`` and a new U. The session answers ``{"done": T, "phase": "updates", "wake": ...}``; this repeats while new
+   updates come up.
+4. The next instant is the earliest of the next market event, ``wake`` (if it lies after T) and a session's close,
+   where DAY orders expire. After the last event come timers and the close.
+5. At the end the exchange tells ``{"now": end, "phase": "end", ...}`` and waits for nothing.
+
+Should the session's side channel close, the exchange waits for a new one and tells it the present instant again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mdslib.sim.floor import Floor
+from mdslib.sim.player import wait_to_begin
+
+
+class Stepper:
+    """Plays a floor's day in lock-step."""
+
+    def __init__(self, floor: Floor) -> None:
+        self.floor = floor
+        self.wake: int | None = None
+        self._closes = sorted(close for close in floor.market.closes if floor.market.start <= close <= floor.market.end)
+
+    async def play(self) -> None:
+        """Play the day from its first instant to its end."""
+        floor = self.floor
+        await wait_to_begin(floor)
+        while (instant := self._next()) is not None:
+            await self._play_instant(instant)
+        floor.core.now = max(floor.now, floor.market.end)
+        floor.phase = "end"
+        floor.log.flush()
+        for client in tuple(floor.time_clients):
+            await client.tell(floor.time_message())
+
+    def _next(self) -> int | None:
+        floor, market = self.floor, self.floor.market
+        due = [int(market.ts[floor.sent])] if floor.sent < len(market) else []
+        due += self._closes[:1]
+        if self.wake is not None and floor.now < self.wake <= market.end:
+            due.append(self.wake)
+        return min(due) if due else None
+
+    async def _play_instant(self, instant: int) -> None:
+        floor = self.floor
+        lo, hi = floor.sent, floor.market.position(instant)
+        floor.core.now = instant
+        floor.phase = "market"
+        if self._closes and self._closes[0] <= instant:
+            self._closes.pop(0)
+            floor.core.expire(instant)
+        if hi > lo:
+            floor.core.on_market(hi)
+            await floor.send_market(lo, hi)
+        await self._barrier()
+        while await floor.send_updates():
+            floor.phase = "updates"
+            await self._barrier()
+
+    async def _barrier(self) -> None:
+        """Tell the instant and wait until the session has done with it."""
+        floor = self.floor
+        while True:
+            while not floor.time_clients:
+                floor.changed.clear()
+                await floor.changed.wait()
+            client = floor.time_clients[-1]
+            told = floor.time_message()
+            await client.tell(told)
+            while (answer := await client.heard.get()) is not None:
+                if self._answers(answer, told):
+                    return
+
+    def _answers(self, answer: dict[str, Any], told: dict[str, Any]) -> bool:
+        """Tell whether an answer is to this barrier; one to an earlier barrier (told twice on a reconnect) is not."""
+        if answer.get("done") != told["now"] or answer.get("phase") != told["phase"]:
+            return False
+        wake = answer.get("wake")
+        self.wake = None if wake is None else int(wake)
+        return True

@@ -1,0 +1,127 @@
+"""The day that the exchange plays: its events in order, as columns, as records and as text."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mdslib.errors import DataError
+from mdslib.events import RECORD, Kind
+from mdslib.sim.wire import CHANNELS, encode
+from mdslib.table import MarketData, Table
+
+Array = npt.NDArray[Any]
+BLOCK = 4096
+
+
+class Market:
+    """A day's market events in one order, cut to what is played.
+
+    Parameters
+    ----------
+    data : MarketData
+        Trades, and quotes and bars where there are any.
+    from_ts, to_ts : int or None
+        First and last instant to play, ns UTC, both inclusive.
+
+    Attributes
+    ----------
+    ts : int64 array
+        Time of each event, in order.
+    kinds : uint8 array
+    rows : int64 array
+        Row of each event in the table of its kind.
+    start, end : int
+        The instants that the clock begins and ends at: the session's open and close, or wider where the data is.
+    """
+
+    def __init__(self, data: MarketData, from_ts: int | None = None, to_ts: int | None = None) -> None:
+        if from_ts is not None or to_ts is not None:
+            last = np.iinfo(np.int64).max if to_ts is None else to_ts + 1
+            data = data.between(from_ts or 0, last)
+        self.data = data
+        self.symbols = [instrument.symbol for instrument in data.instruments]
+        self.tables: dict[Kind, Table] = {table.kind: _with_ids(table) for table in data.tables if table.kind in CHANNELS}
+        kinds, rows = data.order
+        if len(self.tables) != len(data.tables):
+            kept = np.isin(kinds, [int(kind) for kind in self.tables])
+            kinds, rows = kinds[kept], rows[kept]
+        self.kinds, self.rows = kinds, rows
+        self.ts = np.empty(len(kinds), np.int64)
+        self.instruments = np.empty(len(kinds), np.uint16)
+        for kind, table in self.tables.items():
+            at = kinds == int(kind)
+            self.ts[at] = table["ts_event"]
+            self.instruments[at] = table["instrument"]
+        if not len(self.ts):
+            raise DataError("the exchange has no events to play in that span, received 0 trades, quotes and bars; check the date and --from/--to")
+        self.closes = [session.close for session in data.sessions]
+        first, last_event = int(self.ts[0]), int(self.ts[-1])
+        opens = [session.open for session in data.sessions if session.open <= first < session.close]
+        self.start = from_ts if from_ts is not None else (opens[0] if opens else first)
+        self.end = to_ts if to_ts is not None else max([last_event, *(close for close in self.closes if close >= self.start)])
+        self._block = -1
+        self._texts: list[str] = []
+
+    def __len__(self) -> int:
+        return len(self.ts)
+
+    def position(self, ts: int) -> int:
+        """Return the number of events at or before an instant."""
+        return int(np.searchsorted(self.ts, ts, "right"))
+
+    def messages(self, lo: int, hi: int) -> list[str]:
+        """Return events ``lo:hi`` as stream messages, in order."""
+        out: list[str] = []
+        while lo < hi:
+            block = lo // BLOCK
+            if block != self._block:
+                self._texts, self._block = self._encode(block * BLOCK, min((block + 1) * BLOCK, len(self.ts))), block
+            stop = min(hi, (block + 1) * BLOCK)
+            out += self._texts[lo - block * BLOCK : stop - block * BLOCK]
+            lo = stop
+        return out
+
+    def _encode(self, lo: int, hi: int) -> list[str]:
+        """A table's rows lie in order in the merged order, so each kind's events of a block are one slice."""
+        texts = np.empty(hi - lo, object)
+        for kind, table in self.tables.items():
+            at = self.kinds[lo:hi] == int(kind)
+            if at.any():
+                rows = self.rows[lo:hi][at]
+                texts[at] = encode(table, int(rows[0]), int(rows[-1]) + 1, self.symbols)
+        return texts.tolist()
+
+    def records(self, lo: int, hi: int) -> Array:
+        """Return events ``lo:hi`` as RECORD rows, not to be written to; ``seq`` and ``ts_init`` are 0."""
+        return self._records[lo:hi]
+
+    @functools.cached_property
+    def _records(self) -> Array:
+        records = np.zeros(len(self.ts), RECORD)
+        for kind, table in self.tables.items():
+            records[self.kinds == int(kind)] = table.to_records()
+        records["ts_init"] = 0
+        return records
+
+    def columns(self, kind: Kind, lo: int, hi: int, names: tuple[str, ...]) -> list[Array]:
+        """Return columns of one kind among events ``lo:hi``; empty where there are none."""
+        table = self.tables.get(kind)
+        if table is None:
+            return [np.empty(0) for _ in names]
+        at = self.kinds[lo:hi] == int(kind)
+        rows = self.rows[lo:hi][at]
+        if not len(rows):
+            return [table[name][:0] for name in names]
+        span = slice(int(rows[0]), int(rows[-1]) + 1)
+        return [table[name][span] for name in names]
+
+
+def _with_ids(table: Table) -> Table:
+    """Number the trades of a source that has no trade ids, since the venue's messages always carry one."""
+    if table.kind is not Kind.TRADE or not len(table) or table["trade_id"].any():
+        return table
+    return Table(table.kind, {**table.columns, "trade_id": np.arange(1, len(table) + 1, dtype=np.int64)})
