@@ -18,10 +18,10 @@ from mdslib.errors import ConfigError
 PREFIX = "mds"
 MAX_LENGTH = 48  # Alpaca takes 128; FIX venues and exchanges' gateways often no more than 50
 MAX_SEQ = 10**13 - 1
-MAX_LEG = 99
+MAX_LEG = 255  # DECISION.leg is one byte
 MAX_ATTEMPT = 999
 
-_FORM = re.compile(rf"{PREFIX}-(\d{{8}})-([a-z2-7]{{12}})-(0|[1-9]\d{{0,12}})-(0|[1-9]\d?)-(0|[1-9]\d{{0,2}})")
+_FORM = re.compile(rf"{PREFIX}-(\d{{8}})-([a-z2-7]{{12}})-(0|[1-9]\d{{0,12}})-(0|[1-9]\d{{0,2}})-(0|[1-9]\d{{0,2}})")
 
 
 class OrderKey(NamedTuple):

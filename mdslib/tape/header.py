@@ -16,7 +16,7 @@ import platform
 import struct
 import sys
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 
@@ -43,8 +43,10 @@ class TapeHeader:
     ----------
     model, fingerprint : str
         The strategy's name and fingerprint; empty for a recording without a strategy.
-    parameters, limits : mapping of str to number
-        The strategy's parameters; the desk's limits.
+    parameters : mapping of str to number
+        The strategy's parameters.
+    limits : mapping of str to number
+        The limits that the fold checks; empty where it checks none.
     instruments : tuple of Instrument
         A record's `instrument` indexes them.
     account_id, run_name : str
@@ -53,6 +55,12 @@ class TapeHeader:
         The session's date.
     clock : str
         ``wall``, ``scaled`` or ``stepped``.
+    hours : tuple of (int, int)
+        Open and close of the sessions, ns UTC, for the session limit.
+    cash : float
+        Opening cash that the fold began with, before any OPENING record.
+    split_flips : bool
+        Whether the fold closes first and opens after the fill.
     versions, machine : mapping of str to str
         See `versions` and `machine_class`.
     """
@@ -66,6 +74,9 @@ class TapeHeader:
     run_name: str
     limits: Mapping[str, Number] = field(default_factory=dict)
     clock: str = "wall"
+    hours: tuple[tuple[int, int], ...] = ()
+    cash: float = 0.0
+    split_flips: bool = False
     versions: Mapping[str, str] = field(default_factory=dict)
     machine: Mapping[str, str] = field(default_factory=dict)
 
@@ -114,6 +125,9 @@ def make_header(
     run_name: str,
     limits: Mapping[str, Number] | None = None,
     clock: str = "wall",
+    hours: Sequence[Sequence[int]] = (),
+    cash: float = 0.0,
+    split_flips: bool = False,
 ) -> TapeHeader:
     """Return a header with this machine's versions and class filled in.
 
@@ -126,9 +140,8 @@ def make_header(
     --------
     >>> day = datetime.date(2013, 10, 8)
     >>> spy = (Instrument("SPY"),)
-    >>> header = make_header(
-    ...     model="m", fingerprint="f", parameters={"n": 3}, instruments=spy, account_id="PA3", trading_date=day, run_name="r"
-    ... )
+    >>> names = {"model": "m", "fingerprint": "f", "account_id": "PA3", "run_name": "r"}
+    >>> header = make_header(**names, parameters={"n": 3}, instruments=spy, trading_date=day)
     >>> header.machine == machine_class()
     True
     """
@@ -142,17 +155,20 @@ def make_header(
     plain = {name: _plain(value) for name, value in parameters.items()}
     bounds = {name: _plain(value) for name, value in (limits or {}).items()}
     return TapeHeader(
-        model,
-        fingerprint,
-        plain,
-        instruments,
-        account_id,
-        trading_date,
-        run_name,
-        bounds,
-        clock,
-        versions(),
-        machine_class(),
+        model=model,
+        fingerprint=fingerprint,
+        parameters=plain,
+        instruments=instruments,
+        account_id=account_id,
+        trading_date=trading_date,
+        run_name=run_name,
+        limits=bounds,
+        clock=clock,
+        hours=tuple((int(start), int(end)) for start, end in hours),
+        cash=float(cash),
+        split_flips=split_flips,
+        versions=versions(),
+        machine=machine_class(),
     )
 
 
@@ -205,5 +221,6 @@ def decode_header(data: bytes, where: str) -> tuple[TapeHeader, int, int]:
         )
     told = json.loads(body)
     told["instruments"] = tuple(Instrument(**each) for each in told["instruments"])
+    told["hours"] = tuple((start, end) for start, end in told["hours"])
     told["trading_date"] = datetime.date.fromisoformat(told["trading_date"])
     return TapeHeader(**told), first_seq, _HEAD.size + length

@@ -1,0 +1,174 @@
+"""The parity audit: fold the tape again, in one piece, and compare decisions and final state bit for bit."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+import numpy as np
+
+from mdslib.audit.decisions import Difference, compare_decisions, doubled, first_fates
+from mdslib.audit.report import AuditReport, Finding, Outcome
+from mdslib.errors import ModelRaised
+from mdslib.events import Kind
+from mdslib.protocols import Records
+from mdslib.risk import make_limits
+from mdslib.strategy import Fold, Strategy
+from mdslib.tape import FIRST_SEQ, TapeHeader, machine_class, versions
+
+
+def fold_of(header: TapeHeader, strategy: Strategy) -> Fold:
+    """Return the fold that a tape's header describes, before its first event.
+
+    The live session, a restart and the audit all build theirs here, so that none can differ in its set-up.
+
+    Raises
+    ------
+    ModelError
+        If the header's parameters are not the strategy's.
+    """
+    return Fold(
+        strategy,
+        strategy.make_params(**header.parameters),
+        instruments=header.instruments,
+        limits=make_limits(**header.limits) if header.limits else None,
+        hours=np.array(header.hours, np.int64).reshape(-1, 2),
+        cash=header.cash,
+        split_flips=header.split_flips,
+    )
+
+
+def audit(
+    records: Records, header: TapeHeader, strategy: Strategy, *, digest: str = "", since: int = FIRST_SEQ
+) -> AuditReport:
+    """Fold a tape again and compare.
+
+    Parameters
+    ----------
+    records : RECORD array
+        The tape from its beginning.
+    header : TapeHeader
+        The one to audit under; its decisions begin at `since`.
+    strategy : Strategy
+        The model as it is now.
+    digest : str
+        The text beside the CLOSE record: what the live fold said of its state at the close.
+    since : int
+        Sequence from which on decisions were made under this header.
+
+    Returns
+    -------
+    AuditReport
+        Findings ``header``, ``decisions`` and ``state``. Where this machine or this code is not the tape's and results
+        differ, the verdict is *not comparable*, not *failed*.
+    """
+    fold = fold_of(header, strategy)
+    foreign = _foreign(header, fold.fingerprint)
+    again = _refold(fold, records)
+    results = [_decided(records, again, since), _state(again, digest)]
+    if foreign and all(finding.outcome is Outcome.PASSED for finding in results):
+        first = Finding("header", Outcome.PASSED, f"{foreign}; results are bit-equal all the same")
+    elif foreign:
+        first = Finding("header", Outcome.NOT_COMPARABLE, f"not comparable: {foreign}")
+        results = [dataclasses.replace(finding, outcome=Outcome.NOT_COMPARABLE) for finding in results]
+    else:
+        first = Finding("header", Outcome.PASSED, "same code, versions and machine class")
+    return AuditReport(f"{header.run_name}, {header.model}, {header.trading_date.isoformat()}", (first, *results))
+
+
+class _Again(NamedTuple):
+    """A tape folded again: its decisions, the digest at its close, and where the model raised (0: nowhere)."""
+
+    decisions: Records
+    digest: str
+    closed: bool
+    raised: int
+
+
+def _refold(fold: Fold, records: Records) -> _Again:
+    """Fold the tape up to its close in one piece, take the digest, then fold what came after."""
+    closes = np.flatnonzero(records["kind"] == int(Kind.CLOSE))
+    end = int(closes[-1]) if len(closes) else len(records)
+    closed = bool(len(closes))
+    try:
+        decisions = fold.feed(np.array(records[:end]))
+    except ModelRaised as error:
+        return _Again(error.decisions, fold.digest(), closed, int(records["seq"][error.row]))  # type: ignore[attr-defined]
+    digest = fold.digest()
+    try:
+        late = fold.feed(np.array(records[end:]))
+    except ModelRaised as error:
+        late = error.decisions  # type: ignore[attr-defined]
+        return _Again(np.concatenate([decisions, late]), digest, closed, int(records["seq"][end + error.row]))
+    return _Again(np.concatenate([decisions, late]), digest, closed, 0)
+
+
+def _decided(records: Records, again: _Again, since: int) -> Finding:
+    faults = records[records["kind"] == int(Kind.FAULT)]
+    fault = int(faults["i0"][0]) if len(faults) else 0
+    difference: Difference | None = None
+    if fault != again.raised:
+        tape = f"raised on record {fault}" if fault else "did not raise"
+        difference = Difference(
+            again.raised or fault,
+            0,
+            "model",
+            tape,
+            f"raised on record {again.raised}" if again.raised else "did not raise",
+        )
+    difference = compare_decisions(records, again.decisions, since) or difference or doubled(records)
+    if difference is not None:
+        return Finding("decisions", Outcome.FAILED, f"first difference: {difference}")
+    fates = first_fates(records)["kind"].tolist()
+    counts = ", ".join(f"{fates.count(int(kind))} {word}" for kind, word in _WORDS.items())
+    raised = f"; the model raised on record {fault}, there and here" if fault else ""
+    return Finding(
+        "decisions",
+        Outcome.PASSED,
+        f"{len(records):,} records folded again, {len(fates):,} decisions bit-equal ({counts}){raised}",
+    )
+
+
+_WORDS = {Kind.INTENT: "sent", Kind.DENIED: "denied", Kind.EXPIRED: "expired"}
+
+
+def _state(again: _Again, digest: str) -> Finding:
+    if not again.closed:
+        return Finding(
+            "state",
+            Outcome.FAILED,
+            "the tape has no CLOSE record: the session did not end; start it again to resume it",
+        )
+    if not digest:
+        return Finding(
+            "state",
+            Outcome.FAILED,
+            "the CLOSE record has no digest beside it; the live session did not say how it ended",
+        )
+    if digest != again.digest:
+        return Finding(
+            "state",
+            Outcome.FAILED,
+            f"digest at the close is {digest[:12]} on the tape, {again.digest[:12]} in the fold",
+        )
+    return Finding("state", Outcome.PASSED, f"state and account at the close bit-equal (digest {digest[:12]})")
+
+
+def _foreign(header: TapeHeader, fingerprint: str) -> str:
+    """Say what of the header is not true here, or nothing."""
+    said = []
+    here = machine_class()
+    said += [
+        f"{name} was {header.machine.get(name, 'unknown')}, is {here[name]}"
+        for name in sorted(here)
+        if header.machine.get(name) != here[name]
+    ]
+    now = versions()
+    said += [
+        f"{name} was {header.versions.get(name, 'unknown')}, is {now[name]}"
+        for name in sorted(now)
+        if header.versions.get(name) != now[name]
+    ]
+    if header.fingerprint != fingerprint:
+        said.append(f"the model's code was {header.fingerprint}, is {fingerprint}")
+    return "; ".join(said)
