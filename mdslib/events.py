@@ -41,6 +41,8 @@ class Kind(IntEnum):
     CLOSE = 24  # the session closed
     FRAME = 25  # a message that is kept but not understood; its text is beside it
     FAULT = 26  # the strategy raised; trading halted
+    BAR_REVISION = 27  # the venue replaces an earlier bar, after a late trade
+    DAILY_BAR = 28  # the venue's running bar of the day
 
 
 class Verb(IntEnum):
@@ -260,7 +262,37 @@ SCHEMAS: dict[Kind, dict[str, Field]] = {
         "avg_px": Field("<f8", "currency", "f1"),
         "cash": Field("<f8", "currency", "f2"),
     },
+    Kind.CORRECTION: _HEAD
+    | {
+        "old_price": Field("<f8", "currency", "f0"),
+        "price": Field("<f8", "currency", "f1"),
+        "old_size": Field("<f8", "lots", "f2"),
+        "size": Field("<f8", "lots", "f3"),
+        "old_trade_id": Field("<i8", "venue id", "i0"),
+        "trade_id": Field("<i8", "venue id", "i1"),
+        "exchange": Field("u1", "ASCII letter", "flag"),
+        "conditions": Field("<u4", "4 ASCII letters", "code"),
+    },
+    Kind.CANCEL_ERROR: _HEAD
+    | {
+        "price": Field("<f8", "currency", "f0"),
+        "size": Field("<i8", "lots", "i0"),
+        "trade_id": Field("<i8", "venue id", "i1"),
+        "exchange": Field("u1", "ASCII letter", "flag"),
+        "action": Field("<u4", "ASCII C: cancel, E: error", "code"),
+    },
+    Kind.STATUS: _HEAD
+    | {
+        "tape": Field("u1", "ASCII letter", "flag"),
+        "status": Field("<u4", "ASCII letter; its meaning depends on the tape", "code"),
+        "reason": Field("<i8", "7 ASCII letters", "i0"),
+        "luld": Field("<i8", "1: a limit-up limit-down band, 0: a trading status", "i1"),
+        "limit_up": Field("<f8", "currency, nan: none", "f0"),
+        "limit_down": Field("<f8", "currency, nan: none", "f1"),
+    },
 }
+SCHEMAS[Kind.BAR_REVISION] = SCHEMAS[Kind.BAR]
+SCHEMAS[Kind.DAILY_BAR] = SCHEMAS[Kind.BAR]  # but ts_event is the day's start, since a running day has no close yet
 
 EVENT_TYPES: dict[Kind, type[tuple[object, ...]]] = {
     Kind.TRADE: Trade,
