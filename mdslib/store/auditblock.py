@@ -11,6 +11,7 @@ import getpass
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from mdslib.audit import AuditReport
 from mdslib.clock import wall_ns
@@ -84,9 +85,13 @@ def clear(runs_dir: Path, why: str) -> int:
     """
     path = runs_dir / BLOCK
     if not why.strip():
-        raise ConfigError("mds audit --clear needs --why TEXT, received none; say what you found, it is kept in the log")
+        raise ConfigError(
+            "mds audit --clear needs --why TEXT, received none; say what you found, it is kept in the log"
+        )
     if not path.exists():
-        raise ConfigError(f"{runs_dir} is not blocked: there is no {BLOCK} in it; give the folder that holds the runs, or a run in it")
+        raise ConfigError(
+            f"{runs_dir} is not blocked: there is no {BLOCK} in it; give the folder that holds the runs, or a run in it"
+        )
     failed = _entries(path)
     entry = {"when": _now(), "who": getpass.getuser(), "why": why.strip(), "failed": failed}
     with (runs_dir / LOG).open("a", encoding="utf-8") as file:
@@ -97,9 +102,9 @@ def clear(runs_dir: Path, why: str) -> int:
     return len(failed)
 
 
-def _entries(path: Path) -> list[dict[str, object]]:
+def _entries(path: Path) -> list[dict[str, Any]]:
     """Return the failed audits of a block; a line that is no JSON counts too, since anything in the file blocks."""
-    told: list[dict[str, object]] = []
+    told: list[dict[str, Any]] = []
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
             entry = json.loads(line)

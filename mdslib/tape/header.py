@@ -43,6 +43,8 @@ class TapeHeader:
     ----------
     model, fingerprint : str
         The strategy's name and fingerprint; empty for a recording without a strategy.
+    source : str
+        What `find_model` takes to find the strategy again; empty where that is its name.
     parameters : mapping of str to number
         The strategy's parameters.
     limits : mapping of str to number
@@ -77,6 +79,7 @@ class TapeHeader:
     hours: tuple[tuple[int, int], ...] = ()
     cash: float = 0.0
     split_flips: bool = False
+    source: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     machine: Mapping[str, str] = field(default_factory=dict)
 
@@ -128,6 +131,7 @@ def make_header(
     hours: Sequence[Sequence[int]] = (),
     cash: float = 0.0,
     split_flips: bool = False,
+    source: str = "",
 ) -> TapeHeader:
     """Return a header with this machine's versions and class filled in.
 
@@ -167,6 +171,7 @@ def make_header(
         hours=tuple((int(start), int(end)) for start, end in hours),
         cash=float(cash),
         split_flips=split_flips,
+        source=source,
         versions=versions(),
         machine=machine_class(),
     )

@@ -1,0 +1,113 @@
+"""Audit a run's folder: read what lies in it, and let `mdslib.audit` judge."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mdslib.audit import AuditReport, Finding, audit, compare_orders, compare_sent
+from mdslib.audit.report import Outcome
+from mdslib.errors import AuditError
+from mdslib.events import Kind, Status
+from mdslib.protocols import OrderState
+from mdslib.store.tapefile import TapeReader
+from mdslib.strategy import Strategy, find_model
+
+
+def audit_run(run_dir: Path, model: str | Path | Strategy | None = None) -> AuditReport:
+    """Audit one session by its folder.
+
+    Parameters
+    ----------
+    run_dir : Path
+        Holds ``tape/``, and ``sent/`` if the venue was the local exchange.
+    model : str, Path or Strategy, optional
+        The model; by default the one that the tape's header names.
+
+    Returns
+    -------
+    AuditReport
+        The tape is whole; decisions and state fold again bit-equal; and with ``sent/``, nothing was lost, and the
+        exchange's orders are the tape's.
+
+    Raises
+    ------
+    AuditError
+        If the folder holds no run.
+    TapeError
+        If the tape is damaged.
+    ModelError
+        If the model can't be found.
+
+    Notes
+    -----
+    Where models were swapped, each is audited on the decisions that it made; the fold of each begins at the tape's
+    beginning, as a restart's does.
+    """
+    run_dir = Path(run_dir)
+    if not (run_dir / "tape").is_dir():
+        raise AuditError(
+            f"{run_dir} must hold a run's tape/ folder, and does not; give the folder of one run, as `mds live` "
+            "printed it"
+        )
+    with TapeReader(run_dir / "tape") as tape:
+        report = _whole(tape)
+        for part in _parts(tape, model):
+            report += part
+        return report + _at_the_exchange(tape, run_dir / "sent")
+
+
+def _whole(tape: TapeReader) -> AuditReport:
+    header = tape.header
+    text = f"{tape.next_seq - 1:,} records in {len(tape.segments)} segments, whole and without a gap"
+    if tape.torn:
+        text += f"; {tape.torn} bytes of an unacknowledged record cut at the end"
+    title = f"{header.run_name}, {header.model or 'recording'}, {header.trading_date.isoformat()}"
+    return AuditReport(title, (Finding("tape", Outcome.PASSED, text),))
+
+
+def _parts(tape: TapeReader, model: str | Path | Strategy | None) -> Iterator[AuditReport]:
+    records = tape.records()
+    since = 1
+    runs = tape.runs()
+    for place, (header, part) in enumerate(runs):
+        first, since = since, since + len(part)
+        if not header.fingerprint:
+            continue
+        last = place == len(runs) - 1
+        chosen = model if last and model is not None else header.source or header.model
+        closes = part[part["kind"] == int(Kind.CLOSE)]
+        digest = tape.text(closes[-1]) if len(closes) else ""
+        found = audit(records[: since - 1], header, find_model(chosen), digest=digest, since=first)
+        # Only the last header's session ended with a CLOSE; an earlier one was swapped away before.
+        yield found if last else AuditReport(found.title, found.findings[:2])
+
+
+def _at_the_exchange(tape: TapeReader, folder: Path) -> AuditReport:
+    """Compare with the local exchange's log, where there is one."""
+    from mdslib.sim.log import read_orders, read_sent
+
+    report, header = AuditReport("", ()), tape.header
+    if (folder / "sent.json").is_file():
+        sent = read_sent(folder, [instrument.symbol for instrument in header.instruments])
+        report += compare_sent(tape.records(), np.asarray(sent), header.instruments)
+    if (folder / "orders.jsonl").is_file():
+        report += compare_orders(tape.records(), header, [_state(order) for order in read_orders(folder)])
+    return report
+
+
+def _state(order: dict[str, Any]) -> OrderState:
+    """Return an order of the exchange's log, as Alpaca writes it, with signed quantities."""
+    sign = -1.0 if order["side"] == "sell" else 1.0
+    qty, filled = sign * float(order["qty"]), sign * float(order["filled_qty"])
+    name = str(order["status"]).upper()
+    status = Status[name] if name in Status.__members__ else Status.UNKNOWN
+    price = order.get("filled_avg_price")
+    return OrderState(
+        str(order["client_order_id"]), str(order["id"]), str(order["symbol"]), status, qty, filled,
+        math.nan if price is None else float(price), qty - filled, 0,
+    )  # fmt: skip

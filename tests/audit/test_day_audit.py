@@ -1,0 +1,168 @@
+"""A run's folder is audited by one command, and a failed audit blocks the next start until a person clears it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mdslib.audit import AuditReport, Finding, fold_of
+from mdslib.audit.report import Outcome
+from mdslib.cli import run as mds
+from mdslib.errors import AuditError, ConfigError
+from mdslib.events import RECORD, Kind
+from mdslib.live.day_audit import audit_run
+from mdslib.store.auditblock import clear, is_blocked, mark_failed, refuse_if_blocked
+from mdslib.store.tapefile import TapeWriter
+from mdslib.strategy import find_model
+from mdslib.tape import Side, SideKind, TapeHeader
+from tests.audit.session import header_of, trades
+
+MODEL = '''"""A model in a file of its own."""
+from typing import NamedTuple
+
+from mdslib import Trade, buy, hold, strategy
+
+
+class Params(NamedTuple):
+    modulus: int = 11
+
+
+@strategy(on=Trade, params=Params)
+def every_eleventh(trade, state, account, p):
+    """Buy on sizes that the modulus divides."""
+    if trade.size % p.modulus == 0:
+        return buy(1.0)
+    return hold()
+'''
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> Path:
+    """Return the folder of a small run, as the live session leaves it."""
+    file = tmp_path / "every_eleventh.py"
+    file.write_text(MODEL)
+    model = find_model(file)
+    header = header_of(model, parameters={"modulus": 11}, source=str(file))
+    return write_run(tmp_path / "runs" / "20131008", header)
+
+
+def write_run(folder: Path, header: TapeHeader) -> Path:
+    fold = fold_of(header, find_model(header.source))
+    with TapeWriter(folder / "tape", header) as tape:
+        for batch in np.split(trades(400), 40):
+            part = batch.copy()
+            tape.append(part)
+            for d in fold.feed(part):
+                intent = np.zeros(1, RECORD)
+                intent["kind"], intent["code"], intent["i0"], intent["flag"] = (
+                    Kind.INTENT,
+                    d["verb"],
+                    d["seq"],
+                    d["leg"],
+                )
+                intent["f0"], intent["f1"], intent["f2"] = d["qty"], d["limit"], d["reference"]
+                tape.append(intent)
+                fold.feed(intent)
+        close = np.zeros(1, RECORD)
+        close["kind"] = Kind.CLOSE
+        tape.append(close, [Side(0, SideKind.DIGEST, fold.digest())])
+    return folder
+
+
+def test_a_whole_run_passes(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert mds(["audit", str(run_dir)]) == 0
+    told = capsys.readouterr().out
+    assert "audit of spy, every_eleventh, 2013-10-08" in told
+    assert "✓ tape: " in told
+    assert "✓ state: " in told
+    assert told.endswith("verdict: passed\n")
+
+
+def test_an_edited_model_that_decides_otherwise_is_not_comparable(
+    run_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = run_dir.parents[1] / "other.py"
+    file.write_text(MODEL.replace("buy(1.0)", "buy(2.0)"))
+    assert mds(["audit", str(run_dir), "--model", str(file), "--json"]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert told["verdict"] == "not comparable"
+    assert "the model's code was" in told["findings"][1]["text"]
+    assert "qty is 1.0 on the tape, 2.0 in the fold" in told["findings"][2]["text"]
+
+
+def test_the_exchanges_log_is_compared_where_there_is_one(run_dir: Path) -> None:
+    sent = run_dir / "sent"
+    sent.mkdir()
+    (sent / "sent.json").write_text(json.dumps({"symbols": ["SPY"]}))
+    trades(400).tofile(sent / "sent-0001.rec")
+    (sent / "orders.jsonl").touch()
+    report = audit_run(run_dir)
+    assert [finding.name for finding in report.findings] == [
+        "tape",
+        "header",
+        "decisions",
+        "state",
+        "sent",
+        "orders",
+        "fills",
+    ]
+    assert report.findings[4].outcome is Outcome.PASSED
+    assert "not at the exchange (first: mds-20131008-" in report.findings[5].text
+
+
+def test_a_folder_without_a_run_is_one_clear_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(AuditError, match="must hold a run's tape/ folder, and does not; give the folder of one run"):
+        audit_run(tmp_path)
+    assert mds(["audit", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+FAILED = AuditReport(
+    "spy, m, 2013-10-08", (Finding("tape", Outcome.PASSED, "whole"), Finding("sent", Outcome.FAILED, "1 lost"))
+)
+
+
+def test_a_failed_audit_blocks_until_a_person_clears_it_and_says_why(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = tmp_path / "runs"
+    assert is_blocked(runs) is None
+    refuse_if_blocked(runs)
+    mark_failed(runs, FAILED, "20131008")
+    mark_failed(runs, FAILED, "20131009")
+    why = is_blocked(runs)
+    assert why is not None
+    assert (
+        "the audit of spy, m, 2013-10-08 did not pass (and 1 later audits): 1 lost. Look at it, then run: mds audit "
+        "--clear" in why
+    )
+    with pytest.raises(AuditError, match="this run may not start: the audit of spy"):
+        refuse_if_blocked(runs)
+    assert mds(["audit", "--clear", str(runs)]) == 2
+    assert "mds audit --clear needs --why TEXT, received none" in capsys.readouterr().err
+    assert is_blocked(runs) is not None
+    assert mds(["audit", "--clear", str(runs), "--why", "cable pulled"]) == 0
+    assert "cleared 2 failed audits; noted in" in capsys.readouterr().out
+    assert is_blocked(runs) is None
+    entry = json.loads((runs / "audit_cleared.jsonl").read_text())
+    assert entry["why"] == "cable pulled"
+    assert entry["who"]
+    assert [each["run"] for each in entry["failed"]] == ["20131008", "20131009"]
+    with pytest.raises(ConfigError, match="is not blocked: there is no AUDIT_FAILED in it"):
+        clear(runs, "again")
+
+
+def test_clearing_by_a_runs_folder_clears_the_folder_that_holds_it(run_dir: Path) -> None:
+    mark_failed(run_dir.parent, FAILED, run_dir.name)
+    assert mds(["audit", "--clear", str(run_dir), "--why", "seen"]) == 0
+    assert is_blocked(run_dir.parent) is None
+
+
+def test_anything_in_the_file_blocks(tmp_path: Path) -> None:
+    (tmp_path / "AUDIT_FAILED").write_text("stopped by hand\n")
+    assert "stopped by hand" in str(is_blocked(tmp_path))
+    (tmp_path / "AUDIT_FAILED").write_text("")
+    assert "an earlier run did not pass" in str(is_blocked(tmp_path))
