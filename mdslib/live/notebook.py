@@ -143,11 +143,29 @@ def _register_engine() -> str:
                 manager = client.create_kernel_manager()
                 manager.transport = "ipc"
                 manager.connection_file = f"{folder}/kernel.json"
+                manager.client_factory = _patient_client()
                 run.adopt(manager)
                 return client.execute()
 
     papermill_engines.register("mdslib", LiveEngine)
     return "mdslib"
+
+
+def _patient_client() -> type[Any]:
+    """Make a client that takes in every message at once, however many wait to be written into the notebook.
+
+    By default 1,000 may wait; what the kernel publishes beyond that is dropped, the end of the cell included, and
+    papermill then waits for it in vain (measured with 20,000 lines over a Unix socket).
+    """
+    import zmq
+    from jupyter_client.asynchronous import AsyncKernelClient
+
+    class PatientClient(AsyncKernelClient):
+        def connect_iopub(self, identity: bytes | None = None) -> Any:
+            self.context.setsockopt(zmq.RCVHWM, 0)  # without a bound; inherited by the sockets that follow
+            return super().connect_iopub(identity)
+
+    return PatientClient
 
 
 class _WholeFile:
