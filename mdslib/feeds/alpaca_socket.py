@@ -1,0 +1,377 @@
+"""Alpaca's live market data through cpquant's own `AlpacaRealtimeClient`, with its traps made safe.
+
+cpquant's ``subscribe_*`` and ``listen`` run unchanged. What they leave out is done here: any feed and address, replies
+that are checked, exceptions that are kept, a disconnect that says why, and a clock reading for every frame.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from mdslib.clock import Clock, WallClock, monotonic_ns
+from mdslib.errors import ConfigError, FeedError, FeedRefused, did_you_mean
+from mdslib.feeds.alpaca_decode import AlpacaDecoder
+from mdslib.feeds.alpaca_messages import Control, Refusal, Subscription, Success
+from mdslib.feeds.connect import open_websocket, why_closed
+from mdslib.feeds.quiet import caught_prints
+from mdslib.instruments import Instrument, parse_instrument
+from mdslib.protocols import Records
+
+if TYPE_CHECKING:
+    from websockets.sync.client import ClientConnection
+
+    from mdslib.config import Credentials
+
+_LOG = logging.getLogger("mdslib.feeds")
+HOST = "wss://stream.data.alpaca.markets"
+FEEDS = ("iex", "sip", "delayed_sip", "test")
+VARIABLES = "ALPACA_DATA_PUBLIC_KEY and ALPACA_DATA_SECRET_KEY"
+# Our names of the channels that can be asked for, and Alpaca's.
+CHANNELS = {
+    "trades": "trades", "quotes": "quotes", "bars": "bars", "updated_bars": "updatedBars", "daily_bars": "dailyBars",
+    "statuses": "statuses", "lulds": "lulds",
+}  # fmt: skip
+# Codes after which another try can't help. Source: Alpaca, "WebSocket Stream", table of errors.
+_FATAL = frozenset({400, 402, 405, 409, 410, 411})
+_REMEDIES = {
+    400: "check the symbols; one of them is badly written",
+    402: f"the venue refused the key pair in the environment variables {VARIABLES}",
+    404: "the key came later than the venue waits; check the machine's load and the network",
+    405: "the plan allows fewer symbols (30 on the free one); ask for fewer",
+    406: "another session holds the only connection of this account; stop it, or wait until the venue drops it",
+    407: "frames were read too slowly, and the venue drops such a client",
+    410: "this feed has no such channel; leave it out of `kinds`",
+    411: "the token does not cover market data; use a key pair",
+    500: "the venue has a fault; try again later",
+}
+
+
+class _Socket:
+    """The connection as cpquant sees it; keeps the clock reading of each frame and the reason of an end."""
+
+    def __init__(self, connection: ClientConnection, clock: Clock) -> None:
+        self._connection = connection
+        self._now = clock.now
+        self._recv = connection.recv
+        self.received = 0
+        self.ended: BaseException | None = None
+
+    def recv(self, timeout: float | None = None) -> str | bytes:
+        try:
+            frame = self._recv(timeout)
+        except BaseException as error:  # cpquant swallows everything; keep it, so that `run` can say why
+            self.ended = error
+            raise
+        self.received = self._now()
+        return frame
+
+    def send(self, text: str) -> None:
+        self._connection.send(text)
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def _cpquant() -> Any:
+    import cpquant.data
+
+    return cpquant.data
+
+
+def _make_client(socket: _Socket, url: str, credentials: Credentials) -> Any:
+    """Return cpquant's client on our socket.
+
+    A subclass with a constructor of its own, and not cpquant's constructor with another ``connect``: the fixed address
+    is in that constructor, and if a later cpquant reached the network by another way, the user's keys would go there
+    unnoticed. A test compares the attributes that both constructors set.
+    """
+
+    class Client(_cpquant().AlpacaRealtimeClient):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.alpaca_data_public = credentials.key
+            self.alpaca_data_secret = credentials.secret
+            self.stream_url = url
+            self.socket = socket
+            self.curr_quotes: list[str] = []
+            self.curr_trades: list[str] = []
+            self.curr_bars: list[str] = []
+
+    return Client()
+
+
+class CpquantFeed:
+    """Live trades, quotes and bars from Alpaca, or from anything that speaks its protocol.
+
+    Parameters
+    ----------
+    instruments : sequence of Instrument or str
+        What to subscribe to; a record's ``instrument`` is the place in it.
+    feed : str
+        ``iex`` (free), ``sip``, ``delayed_sip`` or ``test``; the last part of the address.
+    url : str, optional
+        ``wss://host``; Alpaca's by default. A path after the host is kept and the feed not added.
+    kinds : sequence of str
+        Channels, keys of `CHANNELS`.
+    credentials : Credentials, optional
+        From cpquant's environment variables by default.
+    clock : Clock, optional
+        Stamps ``ts_init``; the machine's by default.
+    connect_timeout : float
+        Longest time of `open` for each step, s.
+
+    Attributes
+    ----------
+    frames, messages, bytes : int
+        What was received since the feed was made, reconnections included.
+    errors : list of Refusal
+        Errors that the venue sent while the stream ran.
+    decoder : AlpacaDecoder
+        Its counters name what was not read.
+
+    Raises
+    ------
+    CredentialError
+        If a variable is missing; it names which.
+    ConfigError
+        If a kind, the feed or the address can't be.
+
+    Notes
+    -----
+    One thread runs `open` and `run`; `close` may come from any other. After a `FeedError`, `open` connects anew;
+    waiting between two tries is the session's part. There is no replay: what was sent in between is missed.
+    """
+
+    def __init__(
+        self,
+        instruments: Sequence[Instrument | str],
+        feed: str = "iex",
+        url: str | None = None,
+        kinds: Sequence[str] = ("trades",),
+        credentials: Credentials | None = None,
+        clock: Clock | None = None,
+        connect_timeout: float = 10.0,
+    ) -> None:
+        from mdslib.config import credentials as from_environment
+
+        self.instruments = tuple(parse_instrument(instrument) for instrument in instruments)
+        self.symbols = [instrument.symbol for instrument in self.instruments]
+        self.feed, self.kinds = feed, tuple(kinds)
+        self.url = _address(url or HOST, feed)
+        self.connect_timeout = connect_timeout
+        self.decoder = AlpacaDecoder(self.symbols, [instrument.lot for instrument in self.instruments])
+        self.frames = self.messages = self.bytes = 0
+        self.errors: list[Refusal] = []
+        self.last_frame = 0
+        self._heard = 0
+        self._credentials = credentials or from_environment("data")
+        self._clock: Clock = clock or WallClock()
+        self._client: Any = None
+        self._early: list[Records] = []
+        self._failure: BaseException | None = None
+        self._closing = threading.Event()
+        self._check()
+
+    def _check(self) -> None:
+        if not self.symbols or not self.kinds:
+            raise ConfigError("CpquantFeed needs at least one instrument and one kind; received none")
+        for kind in self.kinds:
+            if kind not in CHANNELS:
+                raise ConfigError(f"CpquantFeed.kinds: {kind!r} is no channel. {did_you_mean(kind, CHANNELS)}")
+
+    def __repr__(self) -> str:
+        return f"CpquantFeed({', '.join(self.symbols)}; {', '.join(self.kinds)} from {self.url})"
+
+    @property
+    def silence(self) -> float:
+        """Seconds since the last frame of market data, or since `open`; a socket can be open and yet mute."""
+        return (monotonic_ns() - self._heard) / 1e9 if self._heard else 0.0
+
+    def open(self) -> None:
+        """Connect, authenticate, subscribe and check every reply.
+
+        Raises
+        ------
+        FeedRefused
+            For good: wrong key (402), feed not in the plan (409), too many symbols (405), a symbol not confirmed.
+        FeedError
+            For now: connection limit (406), no answer in time, a fault of the venue.
+        """
+        self._drop()
+        connection = open_websocket(self.url, self.connect_timeout, "Alpaca data stream")
+        socket = _Socket(connection, self._clock)
+        self._client = _make_client(socket, self.url, self._credentials)
+        self._failure, self._early = None, []
+        try:
+            self._expect_success("connected")
+            key = {"action": "auth", "key": self._credentials.key, "secret": self._credentials.secret}
+            socket.send(json.dumps(key))
+            self._expect_success("authenticated")
+            self._subscribe()
+        except BaseException:
+            self._drop()  # a half-open socket would hold the account's only connection
+            raise
+        self._heard = monotonic_ns()
+        if self._closing.is_set():
+            self._drop()
+
+    def run(self, sink: Callable[[Records], None]) -> None:
+        """Read frames until `close`, and hand each frame's records to `sink`.
+
+        Raises
+        ------
+        FeedError
+            On a disconnect, with the reason; or for a frame that can't be read.
+        Exception
+            Whatever `sink` raised, unchanged.
+        """
+        client = self._client
+        if client is None:
+            if self._closing.is_set():
+                return
+            raise FeedError("CpquantFeed.run needs an open connection; call open() first")
+        for records in self._early:
+            sink(records)
+        self._early = []
+        with caught_prints(_cpquant()):
+            client.listen(self._handler(client.socket, sink))
+        self._drop()
+        if self._failure is not None:
+            raise self._failure
+        if self._closing.is_set():
+            return
+        self._raise_disconnect(client.socket.ended)
+
+    def close(self) -> None:
+        """End `run`, from any thread; safe to call twice."""
+        self._closing.set()
+        client = self._client
+        if client is not None:
+            client.close()
+
+    def _handler(self, socket: _Socket, sink: Callable[[Records], None]) -> Callable[[str | bytes], None]:
+        """Return what cpquant's `listen` calls for each frame.
+
+        `listen` swallows exceptions, Ctrl-C included, and returns; so they are kept here and raised by `run`.
+        """
+        decoder = self.decoder
+
+        def handle(frame: str | bytes) -> None:
+            try:
+                records = decoder.receive(frame, socket.received)
+                self._count(frame, socket.received, len(records))
+                if decoder.controls:
+                    self._note(decoder.controls)
+                if len(records):
+                    sink(records)
+            except BaseException as error:
+                self._failure = error
+                raise
+
+        return handle
+
+    def _count(self, frame: str | bytes, received: int, messages: int) -> None:
+        self.frames += 1
+        self.messages += messages
+        self.bytes += len(frame)
+        if messages:
+            self.last_frame = received
+            self._heard = monotonic_ns()
+
+    def _note(self, controls: Sequence[Control]) -> None:
+        """Keep an error that came while the stream runs: a closing usually follows, and then it is the reason."""
+        for control in controls:
+            if isinstance(control, Refusal):
+                self.errors.append(control)
+                _LOG.warning("Alpaca data stream: error %d %s", control.code, control.msg)
+
+    def _raise_disconnect(self, ended: BaseException | None) -> None:
+        if isinstance(ended, KeyboardInterrupt | SystemExit):
+            raise ended
+        why = why_closed(ended) if ended is not None else "cpquant's listen returned without a reason"
+        if not self.errors:
+            raise FeedError(f"Alpaca data stream ended: {why}") from None
+        last = self.errors[-1]
+        remedy = _REMEDIES.get(last.code, "")
+        raise FeedError(
+            f"Alpaca data stream ended: {why}, after error {last.code} {last.msg!r}: {remedy}", code=last.code
+        ) from None
+
+    def _expect_success(self, word: str) -> None:
+        control = self._next_control(f"{word!r}")
+        if control != Success(word):
+            raise FeedError(
+                f"Alpaca data stream must answer {word!r}, received {control!r}; is {self.url} such a stream?"
+            )
+
+    def _next_control(self, awaited: str) -> Control:
+        """Return the next control message; market data that comes before it is kept for `run`."""
+        socket = self._client.socket
+        deadline = monotonic_ns() + int(self.connect_timeout * 1e9)
+        while (left := (deadline - monotonic_ns()) / 1e9) > 0:
+            try:
+                frame = socket.recv(left)
+            except TimeoutError:
+                break
+            except Exception as error:
+                raise FeedError(f"Alpaca data stream ended while {awaited} was awaited: {why_closed(error)}") from None
+            records = self.decoder.receive(frame, socket.received)
+            self._count(frame, socket.received, len(records))
+            if len(records):
+                self._early.append(records)
+            for control in self.decoder.controls:
+                if isinstance(control, Refusal):
+                    raise self._refused(control)
+                return control
+        raise FeedError(
+            f"Alpaca data stream did not answer {awaited} within {self.connect_timeout:g} s; check {self.url}"
+        )
+
+    def _refused(self, error: Refusal) -> FeedError:
+        """Return the one clear error for a code of the venue."""
+        remedy = _REMEDIES.get(error.code, "see Alpaca's table of stream errors")
+        if error.code == 409:
+            remedy = f"the feed {self.feed!r} is not in this account's plan; feed='iex' is in every plan"
+        kind = FeedRefused if error.code in _FATAL else FeedError
+        return kind(f"Alpaca data stream: error {error.code} {error.msg!r}: {remedy}", code=error.code)
+
+    def _subscribe(self) -> None:
+        """Subscribe one channel after the other, since a reply does not say what it answers."""
+        client = self._client
+        for kind in self.kinds:
+            if kind == "bars":
+                client.subscribe_bars(self.symbols, "1Min")
+            elif kind in ("trades", "quotes"):
+                getattr(client, f"subscribe_{kind}")(self.symbols)
+            else:  # cpquant has no call for it
+                client.socket.send(json.dumps({"action": "subscribe", CHANNELS[kind]: self.symbols}))
+            reply = self._next_control(f"the subscription to {kind}")
+            if not isinstance(reply, Subscription):
+                raise FeedError(f"Alpaca data stream must answer with the subscription, received {reply!r}")
+            confirmed = set(getattr(reply, kind))
+            missing = [symbol for symbol in self.symbols if symbol not in confirmed and "*" not in confirmed]
+            if missing:
+                raise FeedRefused(
+                    f"Alpaca data stream: {kind} of {', '.join(missing)} were not confirmed; "
+                    f"check how the symbols are written and what the feed {self.feed!r} carries"
+                )
+
+    def _drop(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+
+def _address(url: str, feed: str) -> str:
+    """Return the stream's address; a feed that is no plain name is refused before it gets there."""
+    from urllib.parse import urlsplit
+
+    if not feed.replace("_", "").isalnum():
+        raise ConfigError(f"CpquantFeed.feed must be a feed's name, received {feed!r}. {did_you_mean(feed, FEEDS)}")
+    return url if urlsplit(url).path.strip("/") else f"{url.rstrip('/')}/v2/{feed}"
+
+
+__all__ = ["CHANNELS", "FEEDS", "CpquantFeed"]
