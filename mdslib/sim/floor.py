@@ -58,12 +58,17 @@ class Floor:
         self.changed = asyncio.Event()  # a subscription, or a side-channel client, came or went
         self.last_subscription = 0.0
         self.play_now = False
-        self.ended = asyncio.Event()
+        self.warmed = asyncio.Event()
 
     @property
     def now(self) -> int:
         """The exchange's time, ns UTC."""
         return self.core.now
+
+    async def warm(self) -> None:
+        """Compile the matching core in a thread, while the first clients shake hands."""
+        await asyncio.to_thread(self.core.warm)
+        self.warmed.set()
 
     def subscribed(self) -> None:
         """Note that a client has changed its subscription."""

@@ -62,7 +62,6 @@ async def serve(data: MarketData, options: SimOptions, ready: Callable[[int, asy
     """
     listener = bind(options.port)
     floor = Floor(Market(data, options.from_ts, options.to_ts), options)
-    floor.core.warm()
     config = uvicorn.Config(
         make_app(floor),
         log_level="critical",
@@ -95,6 +94,7 @@ async def serve(data: MarketData, options: SimOptions, ready: Callable[[int, asy
 
 async def _play(floor: Floor, stop: asyncio.Event) -> None:
     player = Stepper(floor) if floor.mode is Mode.LOCKSTEP else Player(floor)
+    await floor.warm()
     await player.play()
     if floor.options.exit_after is None:
         await stop.wait()

@@ -34,6 +34,7 @@ async def _flush(floor: Floor) -> None:
 async def post_order(request: Request, floor: Floor) -> Any:
     """``POST /v2/orders``."""
     body = await json_body(request)
+    await floor.warmed.wait()
     floor.core.settle(floor.sent)
     answer = floor.core.submit(body)
     await _flush(floor)
@@ -91,6 +92,7 @@ async def patch_order(request: Request, floor: Floor) -> Any:
 
 async def delete_order(request: Request, floor: Floor) -> Any:
     """``DELETE /v2/orders/{id}``."""
+    await floor.warmed.wait()
     floor.core.cancel(request.path_params["id"])
     await _flush(floor)
     return Response(status_code=204)
@@ -98,6 +100,7 @@ async def delete_order(request: Request, floor: Floor) -> Any:
 
 async def delete_orders(request: Request, floor: Floor) -> Any:
     """``DELETE /v2/orders``."""
+    await floor.warmed.wait()
     canceled = _cancel_all(floor.core)
     await _flush(floor)
     return Json([{"id": name, "status": 200} for name in canceled], 207)
@@ -219,6 +222,7 @@ def _close_position(floor: Floor, k: int, qty: str) -> dict[str, Any]:
 
 async def delete_position(request: Request, floor: Floor) -> Any:
     """``DELETE /v2/positions/{symbol}``: a market order for all of it, or for ``qty`` or ``percentage`` of it."""
+    await floor.warmed.wait()
     k, q = _held(request, floor), request.query_params
     if "qty" in q and "percentage" in q:
         raise Refusal(422, INVALID, "only one of qty or percentage is accepted")
@@ -232,6 +236,7 @@ async def delete_position(request: Request, floor: Floor) -> Any:
 
 async def delete_positions(request: Request, floor: Floor) -> Any:
     """``DELETE /v2/positions``: a market order for each; with ``cancel_orders=true`` working orders go first."""
+    await floor.warmed.wait()
     core = floor.core
     core.settle(floor.sent)
     if request.query_params.get("cancel_orders", "").lower() == "true":

@@ -1,0 +1,153 @@
+"""Lock-step: one instant at a time, matched first, sent second, decided third, told fourth."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from mdslib.sim import Exchange
+from .days import CLOSE, MS, OPEN, day_of, steps
+from .lockstep_client import LockstepSession
+
+
+def nothing(session: LockstepSession, now: int, phase: str) -> None:
+    """Decide nothing."""
+
+
+def events(session: LockstepSession) -> list[tuple[str, str]]:
+    return [(update["event"], update["order"]["client_order_id"]) for update in session.heard]
+
+
+def test_events_of_one_time_come_as_one_instant_in_as_few_frames_as_batch_allows() -> None:
+    day = day_of((1, "SPY", 10.0, 1), (1, "SPY", 10.0, 2), (1, "BAC", 5.0, 3), (2, "SPY", 10.1, 4))
+    with Exchange(day, mode="lockstep", batch=2, in_process=True) as exchange:
+        session = LockstepSession(exchange, nothing).run()
+        session.close()
+    assert [[message["s"] for message in frame] for frame in session.frames] == [[1, 2], [3], [4]]
+    assert session.instants == [(OPEN + MS, "market"), (OPEN + 2 * MS, "market"), (CLOSE, "market"), (CLOSE, "end")]
+
+
+def test_order_fills_at_the_first_event_after_latency_and_its_fill_comes_before_later_acks() -> None:
+    def act(session: LockstepSession, now: int, phase: str) -> None:
+        if phase == "market" and now in (OPEN + 1000 * MS, OPEN + 2000 * MS):
+            assert session.post(client_order_id=f"at-{(now - OPEN) // MS}").status_code == 200
+
+    with Exchange(steps(4), mode="lockstep", latency=MS, in_process=True) as exchange:
+        session = LockstepSession(exchange, act).run()
+        session.close()
+    assert events(session) == [
+        ("pending_new", "at-1000"),
+        ("new", "at-1000"),
+        ("fill", "at-1000"),
+        ("pending_new", "at-2000"),
+        ("new", "at-2000"),
+        ("fill", "at-2000"),
+    ]
+    fill = session.heard[2]
+    assert (fill["price"], fill["qty"], fill["position_qty"]) == ("100.01", "1", "1")
+    assert fill["timestamp"] == "2013-10-08T13:30:02Z"
+    assert fill["order"]["status"] == "filled"
+    assert fill["order"]["submitted_at"] == "2013-10-08T13:30:01Z"
+
+
+def test_order_is_not_eligible_at_exactly_its_time_plus_latency() -> None:
+    def act(session: LockstepSession, now: int, phase: str) -> None:
+        if phase == "market" and now == OPEN + MS:
+            session.post()
+
+    day = day_of((1, "SPY", 10.0, 1), (2, "SPY", 11.0, 1), (3, "SPY", 12.0, 1))
+    with Exchange(day, mode="lockstep", latency=MS, in_process=True) as exchange:
+        session = LockstepSession(exchange, act).run()
+        session.close()
+    assert [update["price"] for update in session.heard if update["event"] == "fill"] == ["12"]
+
+
+def test_books_hold_the_fills_of_an_instant_before_its_updates_are_sent() -> None:
+    seen: list[tuple[str, str, int]] = []
+
+    def act(session: LockstepSession, now: int, phase: str) -> None:
+        if phase == "market" and now == OPEN + 1000 * MS:
+            session.post(qty=3)
+        if now == OPEN + 2000 * MS:
+            held = session.http.get("/v2/positions/SPY").json()
+            seen.append((phase, held["qty"], len(session.heard)))
+
+    with Exchange(steps(3), mode="lockstep", in_process=True) as exchange:
+        session = LockstepSession(exchange, act).run()
+        session.close()
+    assert seen == [("market", "3", 2), ("updates", "3", 3)]
+
+
+def test_a_wake_is_an_instant_of_its_own_without_market_events() -> None:
+    def act(session: LockstepSession, now: int, phase: str) -> None:
+        if now == OPEN + 1000 * MS:
+            session.wake = OPEN + 1500 * MS
+        if now == OPEN + 1500 * MS:
+            session.post()
+
+    with Exchange(steps(2), mode="lockstep", in_process=True) as exchange:
+        session = LockstepSession(exchange, act).run()
+        session.close()
+    assert (OPEN + 1500 * MS, "market") in session.instants
+    assert [update["timestamp"] for update in session.heard] == ["2013-10-08T13:30:01.5Z"] * 2 + ["2013-10-08T13:30:02Z"]
+
+
+def test_day_orders_expire_in_the_instant_of_the_close() -> None:
+    def act(session: LockstepSession, now: int, phase: str) -> None:
+        if phase == "market" and now == OPEN + 1000 * MS:
+            session.post(type="limit", limit_price="1", client_order_id="low")
+            session.post(type="limit", limit_price="1", client_order_id="keep", time_in_force="gtc")
+
+    with Exchange(steps(2), mode="lockstep", in_process=True) as exchange:
+        session = LockstepSession(exchange, act).run()
+        orders = session.http.get("/v2/orders", params={"status": "open"}).json()
+        session.close()
+    assert events(session)[-1] == ("expired", "low")
+    assert session.instants[-3:] == [(CLOSE, "market"), (CLOSE, "updates"), (CLOSE, "end")]
+    assert [order["client_order_id"] for order in orders] == ["keep"]
+
+
+def test_orders_posted_on_a_fill_are_acknowledged_in_another_round_of_the_same_instant() -> None:
+    def act(session: LockstepSession, now: int, phase: str) -> None:
+        if phase == "market" and now == OPEN + 1000 * MS:
+            session.post(client_order_id="first")
+        if phase == "updates" and session.heard[-1]["event"] == "fill" and len(session.heard) == 3:
+            session.post(side="sell", client_order_id="second")
+
+    with Exchange(steps(3), mode="lockstep", in_process=True) as exchange:
+        session = LockstepSession(exchange, act).run()
+        session.close()
+    assert [phase for now, phase in session.instants if now == OPEN + 2000 * MS] == ["market", "updates", "updates"]
+    assert events(session)[3:] == [("pending_new", "second"), ("new", "second"), ("fill", "second")]
+
+
+def test_two_runs_are_the_same_to_the_last_byte() -> None:
+    def act(session: LockstepSession, now: int, phase: str) -> None:
+        if phase == "market":
+            session.post(qty=5, side="buy" if (now // MS) % 3 else "sell")
+
+    def once() -> tuple[object, ...]:
+        with Exchange(steps(12), mode="lockstep", rules="alpaca", in_process=True) as exchange:
+            session = LockstepSession(exchange, act).run()
+            session.close()
+        return session.frames, session.heard, session.instants
+
+    assert once() == once()
+
+
+def test_exchange_stands_still_while_the_session_thinks() -> None:
+    def act(session: LockstepSession, now: int, phase: str) -> None:
+        if phase == "market" and now == OPEN + 1000 * MS:
+            time.sleep(0.2)
+            assert session.http.get("/v2/clock").json()["timestamp"] == "2013-10-08T09:30:01-04:00"
+            assert session.http.get("/sim/sent").json()["counts"] == {"trade": 1}
+
+    with Exchange(steps(2), mode="lockstep", in_process=True) as exchange:
+        session = LockstepSession(exchange, act).run()
+        session.close()
+
+
+def test_lock_step_needs_a_latency() -> None:
+    with pytest.raises(Exception, match="latency must be >= 0 ns \\(> 0 in lock-step\\), received 0"):
+        Exchange(steps(1), mode="lockstep", latency=0)
