@@ -13,6 +13,8 @@ from mdslib.jit import jit, records
 # position, open_qty in units, signed. open_qty: decided but not yet filled, our own orders, parked parts included.
 # avg_px: average entry price. cash: flow of this instrument's trading; the opening cash lies in record 0.
 # last_px: last price seen; nan before the first. realized: profit of closed quantity, before fees.
+# buys, sells: unsigned quantities that work at the venue. parked: the part of a flip that waits for the close before it.
+# flatten: 1 once the position is being closed for good.
 ACCOUNT = np.dtype(
     [
         ("position", "<f8"),
@@ -23,6 +25,10 @@ ACCOUNT = np.dtype(
         ("realized", "<f8"),
         ("fees", "<f8"),
         ("fills", "<i8"),
+        ("buys", "<f8"),
+        ("sells", "<f8"),
+        ("parked", "<f8"),
+        ("flatten", "<i8"),
     ]
 )
 

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class MdsError(Exception):
@@ -52,12 +53,15 @@ class ModelRaised(ModelError):
     Attributes
     ----------
     row : int
-        Index of the event that it raised on, counted from 0; the decisions before it stand.
+        Index of the event that it raised on, counted from 0.
+    decisions : object
+        The decisions that were made before it; they stand.
     """
 
     def __init__(self, message: str, row: int) -> None:
         super().__init__(message)
         self.row = row
+        self.decisions: Any = None
 
 
 class TapeError(MdsError):

@@ -41,7 +41,9 @@ def parse_rules(text: str | Rules) -> Rules:
         return Rules[text.upper()]
     except KeyError:
         known = [rule.name.lower() for rule in Rules]
-        raise ConfigError(f"rules must be one of {', '.join(known)}, received {text!r}. {did_you_mean(text, known)}") from None
+        raise ConfigError(
+            f"rules must be one of {', '.join(known)}, received {text!r}. {did_you_mean(text, known)}"
+        ) from None
 
 
 class Reject(IntEnum):
@@ -116,7 +118,7 @@ class Books(NamedTuple):
     account: Records
 
 
-def new_books(instruments: int, cash: float, capacity: int = 64) -> Books:
+def new_books(instruments: int, cash: float, capacity: int = 256) -> Books:
     """Return empty books with room for `capacity` working orders."""
     return Books(records(capacity, WORK), np.zeros(2, np.int64), new_account(instruments, cash))
 
@@ -143,23 +145,39 @@ def _fill_qty(venue: Venue, number: int, chance: int, leaves: float) -> float:
 
 
 @jit
-def match(books: Books, venue: Venue, own: bool, ts: int, k: int, first: float, low: float, high: float, fills: Records, n: int) -> int:
+def match(
+    work: Records,
+    count: np.ndarray,
+    account: Records,
+    venue: Venue,
+    own: bool,
+    ts: int,
+    k: int,
+    ask: float,
+    bid: float,
+    low: float,
+    high: float,
+    fills: Records,
+    n: int,
+) -> int:
     """Match the working orders of instrument `k` against one event; return how many fills are written now.
 
     Parameters
     ----------
     own : bool
         Keep the venue's own account; False where nobody reads it.
-    first, low, high : float
-        The event's first, lowest and highest price; one number for a trade.
+    ask, bid, low, high : float
+        What a buy and a sell get first, and the lowest and highest price that a resting order meets. A trade has its
+        price in all four; a bar its open, its open, low and high; a quote ask, bid, ask and bid. nan: no price.
     """
-    count = books.count[0]
     kept = 0
-    for i in range(count):
-        o = books.work[i]
+    for i in range(count[0]):
+        o = work[i]
         done = False
         if o.instrument == k and ts > o.ts + venue.latency:
-            px = _price(o.leaves, o.limit, o.rested, first, low, high)
+            px = (
+                _buy_price(o.limit, o.rested, ask, low) if o.leaves > 0.0 else _sell_price(o.limit, o.rested, bid, high)
+            )
             qty = 0.0
             if px == px:
                 qty = _fill_qty(venue, o.number, o.chances, o.leaves)
@@ -169,30 +187,36 @@ def match(books: Books, venue: Venue, own: bool, ts: int, k: int, first: float, 
                 fee = abs(qty) * (px * venue.bps * 1e-4 + venue.per_share)
                 n = write_fill(fills, n, ts, o.tag, k, qty, px, fee, o.leaves, _FILLED if done else _PARTIAL)
                 if own:
-                    apply_fill(books.account, k, qty, px, fee)
+                    apply_fill(account, k, qty, px, fee)
             if not done and o.tif == _IOC:
                 n = write_fill(fills, n, ts, o.tag, k, 0.0, 0.0, 0.0, o.leaves, _CANCELED)
                 done = True
             o.rested = 1
         if not done:
             if kept != i:
-                move(books.work, i, kept)
+                move(work, i, kept)
             kept += 1
-    books.count[0] = kept
+    count[0] = kept
     return n
 
 
 @jit
-def _price(leaves: float, limit: float, rested: int, first: float, low: float, high: float) -> float:
-    """Return the price at which an order fills in an event, or nan."""
+def _buy_price(limit: float, rested: int, ask: float, low: float) -> float:
+    """Return the price at which a buy fills in an event, or nan."""
     if limit != limit:
-        return first
-    if leaves > 0.0:
-        if first <= limit:
-            return limit if rested != 0 else first
-        return limit if low <= limit else np.nan
-    if first >= limit:
-        return limit if rested != 0 else first
+        return ask
+    if ask <= limit:
+        return limit if rested != 0 else ask
+    return limit if low <= limit else np.nan
+
+
+@jit
+def _sell_price(limit: float, rested: int, bid: float, high: float) -> float:
+    """Return the price at which a sell fills in an event, or nan."""
+    if limit != limit:
+        return bid
+    if bid >= limit:
+        return limit if rested != 0 else bid
     return limit if high >= limit else np.nan
 
 
@@ -230,30 +254,30 @@ def move(work: Records, source: int, to: int) -> None:
 
 
 @jit
-def accept(books: Books, ts: int, k: int, qty: float, limit: float, tif: int, tag: int) -> None:
+def accept(work: Records, count: np.ndarray, ts: int, k: int, qty: float, limit: float, tif: int, tag: int) -> None:
     """Put an order on the books; there must be room."""
-    o = books.work[books.count[0]]
+    o = work[count[0]]
     o.tag = tag
     o.ts = ts
-    o.number = books.count[1]
+    o.number = count[1]
     o.leaves = qty
     o.limit = limit
     o.instrument = k
     o.tif = tif
     o.rested = 0
     o.chances = 0
-    books.count[0] += 1
-    books.count[1] += 1
+    count[0] += 1
+    count[1] += 1
 
 
 @jit
-def refuse(books: Books, venue: Venue, k: int, qty: float, limit: float) -> int:
+def refuse(work: Records, count: np.ndarray, account: Records, venue: Venue, k: int, qty: float, limit: float) -> int:
     """Return why Alpaca would refuse an order, or 0. Source: alpaca.markets, Placing Orders; User Protection."""
-    a = books.account[k]
+    a = account[k]
     held = 0.0
     reserved = 0.0
-    for i in range(books.count[0]):
-        o = books.work[i]
+    for i in range(count[0]):
+        o = work[i]
         if o.instrument == k and o.leaves * qty < 0.0:
             market = limit != limit or o.limit != o.limit
             crossing = limit >= o.limit if qty > 0.0 else limit <= o.limit
@@ -261,7 +285,7 @@ def refuse(books: Books, venue: Venue, k: int, qty: float, limit: float) -> int:
                 return 2
         if o.instrument == k and o.leaves * qty > 0.0:
             held += abs(o.leaves)
-        b = books.account[o.instrument]
+        b = account[o.instrument]
         if b.position * o.leaves >= 0.0:
             reserved += _cost(o.leaves, o.limit, b.last_px)
     if a.position * qty < 0.0:
@@ -271,7 +295,7 @@ def refuse(books: Books, venue: Venue, k: int, qty: float, limit: float) -> int:
     price = limit if limit == limit else a.last_px
     if price != price:
         return 5
-    if _cost(qty, limit, a.last_px) > buying_power(books.account, venue.multiplier) - reserved:
+    if _cost(qty, limit, a.last_px) > buying_power(account, venue.multiplier) - reserved:
         return 1
     return 0
 
@@ -296,35 +320,35 @@ def buying_power(account: Records, multiplier: float) -> float:
 
 
 @jit
-def remove(books: Books, ts: int, index: int, status: int, fills: Records, n: int) -> int:
+def remove(work: Records, count: np.ndarray, ts: int, index: int, status: int, fills: Records, n: int) -> int:
     """End the working order at `index` without a fill; return how many fills are written now."""
-    o = books.work[index]
+    o = work[index]
     n = write_fill(fills, n, ts, o.tag, o.instrument, 0.0, 0.0, 0.0, o.leaves, status)
-    for i in range(index + 1, books.count[0]):
-        move(books.work, i, i - 1)
-    books.count[0] -= 1
+    for i in range(index + 1, count[0]):
+        move(work, i, i - 1)
+    count[0] -= 1
     return n
 
 
 @jit
-def cancel_instrument(books: Books, ts: int, k: int, fills: Records, n: int) -> int:
+def cancel_instrument(work: Records, count: np.ndarray, ts: int, k: int, fills: Records, n: int) -> int:
     """Cancel every working order of instrument `k`."""
     i = 0
-    while i < books.count[0]:
-        if books.work[i].instrument == k:
-            n = remove(books, ts, i, _CANCELED, fills, n)
+    while i < count[0]:
+        if work[i].instrument == k:
+            n = remove(work, count, ts, i, _CANCELED, fills, n)
         else:
             i += 1
     return n
 
 
 @jit
-def expire_day(books: Books, ts: int, fills: Records, n: int) -> int:
+def expire_day(work: Records, count: np.ndarray, ts: int, fills: Records, n: int) -> int:
     """Expire the DAY orders, as the close does."""
     i = 0
-    while i < books.count[0]:
-        if books.work[i].tif == _DAY:
-            n = remove(books, ts, i, _EXPIRED, fills, n)
+    while i < count[0]:
+        if work[i].tif == _DAY:
+            n = remove(work, count, ts, i, _EXPIRED, fills, n)
         else:
             i += 1
     return n
@@ -332,25 +356,26 @@ def expire_day(books: Books, ts: int, fills: Records, n: int) -> int:
 
 @jit
 def _match_many(
-    books: Books,
+    work: Records,
+    count: np.ndarray,
+    account: Records,
     venue: Venue,
     ts: np.ndarray,
     instrument: np.ndarray,
-    first: np.ndarray,
-    low: np.ndarray,
-    high: np.ndarray,
-    last: np.ndarray,
+    px: np.ndarray,
     fills: Records,
     start: np.ndarray,
 ) -> int:
     n = 0
     for i in range(start[0], len(ts)):
-        if n + books.count[0] * 2 > len(fills):
+        if n + count[0] * 2 > len(fills):
             break
         k = instrument[i]
-        if books.count[0] > 0:
-            n = match(books, venue, True, ts[i], k, first[i], low[i], high[i], fills, n)
-        books.account[k].last_px = last[i]
+        if count[0] > 0:
+            n = match(work, count, account, venue, True, ts[i], k, px[0, i], px[1, i], px[2, i], px[3, i], fills, n)
+        last = px[4, i]
+        if last == last:
+            account[k].last_px = last
         start[0] = i + 1
     return n
 
@@ -418,14 +443,14 @@ class MatchingEngine:
         """Return why the venue would refuse an order now."""
         if self.rules is Rules.PERMISSIVE:
             return Reject.NONE
-        return Reject(refuse(self.books, self.venue, instrument, qty, limit))
+        return Reject(refuse(*self.books, self.venue, instrument, qty, limit))
 
     def submit(self, ts: int, instrument: int, qty: float, limit: float, tif: int, tag: int) -> Reject:
         """Check an order and put it on the books; `tag` comes back with its fills."""
         reason = self.check(instrument, qty, limit)
         if reason is Reject.NONE:
             self.books = with_room(self.books, 1)
-            accept(self.books, ts, instrument, float(qty), float(limit), int(tif), tag)
+            accept(self.books.work, self.books.count, ts, instrument, float(qty), float(limit), int(tif), tag)
         return reason
 
     def cancel(self, ts: int, tag: int) -> Records:
@@ -433,30 +458,36 @@ class MatchingEngine:
         out = records(1, FILL)
         for i in range(self.books.count[0]):
             if self.books.work[i]["tag"] == tag:
-                return out[: remove(self.books, ts, i, _CANCELED, out, 0)]
+                return out[: remove(self.books.work, self.books.count, ts, i, _CANCELED, out, 0)]
         return out[:0]
 
     def expire(self, ts: int) -> Records:
         """Expire the DAY orders; return their endings as FILL records."""
         out = records(int(self.books.count[0]), FILL)
-        return out[: expire_day(self.books, ts, out, 0)]
+        return out[: expire_day(self.books.work, self.books.count, ts, out, 0)]
 
     def on_trades(self, ts: object, instrument: object, price: object) -> Records:
         """Match against trades, in order; return FILL records in order."""
-        px = np.ascontiguousarray(price, np.float64)
-        return self._run(ts, instrument, px, px, px, px)
+        return self._run(ts, instrument, price, price, price, price, price)
 
-    def on_bars(self, ts: object, instrument: object, opens: object, low: object, high: object, close: object) -> Records:
+    def on_quotes(self, ts: object, instrument: object, bid: object, ask: object) -> Records:
+        """Match against quotes: buys at the ask, sells at the bid; nan is no price."""
+        mid = (np.asarray(bid, np.float64) + np.asarray(ask, np.float64)) / 2.0
+        return self._run(ts, instrument, ask, bid, ask, bid, mid)
+
+    def on_bars(
+        self, ts: object, instrument: object, opens: object, low: object, high: object, close: object
+    ) -> Records:
         """Match against bars stamped at their close: market orders fill at the open."""
-        return self._run(ts, instrument, opens, low, high, close)
+        return self._run(ts, instrument, opens, opens, low, high, close)
 
-    def _run(self, ts: object, instrument: object, first: object, low: object, high: object, last: object) -> Records:
-        columns = [np.ascontiguousarray(c, np.float64) for c in (first, low, high, last)]
+    def _run(self, ts: object, instrument: object, *prices: object) -> Records:
+        px = np.ascontiguousarray([np.asarray(p, np.float64) for p in prices])
         times, ks = np.ascontiguousarray(ts, np.int64), np.ascontiguousarray(instrument, np.uint16)
         start, parts = np.zeros(1, np.int64), []
         while start[0] < len(times):
             out = records(4 * int(self.books.count[0]) + 16, FILL)
-            count = _match_many(self.books, self.venue, times, ks, *columns, out, start)
+            count = _match_many(*self.books, self.venue, times, ks, px, out, start)
             parts.append(out[:count])
         return as_records(np.concatenate(parts)) if parts else records(0, FILL)
 
@@ -468,7 +499,14 @@ def make_venue(rules: Rules, latency: int, fees: Fees, seed: int, multiplier: fl
     for name, value in fees._asdict().items():
         if not 0.0 <= value < 1e4:
             raise ConfigError(f"Fees.{name} must be >= 0, received {value!r}; rebates are not modelled")
-    return Venue(int(latency), float(fees.bps), float(fees.per_share), float(multiplier), 0.1 if rules is Rules.ALPACA else 0.0, seed)
+    return Venue(
+        int(latency),
+        float(fees.bps),
+        float(fees.per_share),
+        float(multiplier),
+        0.1 if rules is Rules.ALPACA else 0.0,
+        seed,
+    )
 
 
 def with_room(books: Books, more: int) -> Books:

@@ -23,7 +23,9 @@ def duration_ns(text: str) -> int:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text.strip())
     value = round(float(match[1]) * _UNITS[match[2]]) if match else 0
     if value <= 0:
-        raise ConfigError(f"a duration must be a positive number with ms, s, m or h, received {text!r}; write for example '5m'")
+        raise ConfigError(
+            f"a duration must be a positive number with ms, s, m or h, received {text!r}; write for example '5m'"
+        )
     return value
 
 

@@ -1,0 +1,285 @@
+"""`backtest`: run a strategy over recorded data and let the exchange's core fill its orders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mdslib.backtesting.result import Result
+from mdslib.errors import ConfigError, DataError
+from mdslib.events import Kind
+from mdslib.instruments import Instrument, parse_instrument
+from mdslib.jit import as_records, records
+from mdslib.matching import FILL, Books, Fees, Rules, Venue, make_venue, new_books, parse_rules, with_room
+from mdslib.protocols import Records
+from mdslib.risk import Limits
+from mdslib.strategy.contract import Strategy
+from mdslib.strategy.decide import DECISION, Core, new_core
+from mdslib.strategy.discovery import find_model
+from mdslib.strategy.driver import Shape, load_driver, strategy_fingerprint
+from mdslib.strategy.fold import FREE, guarded, state_of
+from mdslib.strategy.market import Market, hours_of, market_of
+from mdslib.strategy.timers import duration_ns
+from mdslib.table import MarketData, Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DEFAULT_LATENCY = "1ms"
+DEFAULT_CASH = 100_000.0
+
+
+def backtest(
+    model: str | Path | Strategy,
+    data: MarketData | Table | pd.DataFrame,
+    *,
+    params: Mapping[str, Any] | None = None,
+    fees: Fees | float = Fees(),
+    latency: str | int = DEFAULT_LATENCY,
+    rules: str | Rules = "alpaca",
+    limits: Limits | None = Limits(),
+    cash: float = DEFAULT_CASH,
+    seed: int = 0,
+    flatten: str | None = None,
+    instruments: Sequence[str | Instrument] = (),
+) -> Result:
+    """Run a strategy over recorded data.
+
+    Orders match against trades where the data has them, else quotes, else bars. A market order fills at the first trade
+    whose time is after the decision's time plus the latency, at its price. DAY orders expire at the session's close.
+
+    Parameters
+    ----------
+    model : str, Path or Strategy
+        A name, a module path, a file, or the strategy itself.
+    data : MarketData, Table or DataFrame
+        What `mdslib.load` returns. A table or a frame of one kind takes `instruments` to say what it is of.
+    params : mapping, optional
+        Values for the strategy's parameters.
+    fees : Fees or float
+        Of a fill; a number is basis points of its notional.
+    latency : str or int
+        From decision to the earliest match: a duration like ``1ms``, or ns.
+    rules : str or Rules
+        ``alpaca`` refuses what Alpaca refuses and fills a tenth of the fills in part; ``permissive`` fills everything.
+    limits : Limits, optional
+        The desk's limits; None lifts them.
+    cash : float
+        Opening cash.
+    seed : int
+        Of the partial fills.
+    flatten : str, optional
+        Go flat so long before each close, such as ``5m``; None keeps positions.
+    instruments : sequence of str or Instrument
+        For data that does not say.
+
+    Returns
+    -------
+    Result
+
+    Raises
+    ------
+    ModelError, ModelRaised
+        Where the model can't be found or compiled, or raised.
+    DataError
+        Where the data lacks what the model takes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mdslib import Trade, buy, hold, strategy
+    >>> from mdslib.table import trades
+    >>> @strategy(on=Trade)
+    ... def first_only(trade, state, account, p):
+    ...     return buy(1.0) if account[0].position + account[0].open_qty == 0.0 else hold()
+    >>> table = trades(np.arange(5) * 10**9, [10.0, 10.1, 10.2, 10.3, 10.4], [1, 1, 1, 1, 1])
+    >>> result = backtest(first_only, table, instruments=["SPY"], limits=None)
+    >>> result.orders, float(result.fills[0]["px"])
+    (1, 10.1)
+    """
+    strategy = find_model(model)
+    market_data = as_market_data(data, instruments)
+    profile = parse_rules(rules)
+    latency_ns = latency if isinstance(latency, int) else duration_ns(latency)
+    charged = fees if isinstance(fees, Fees) else Fees(bps=float(fees))
+    if not cash >= 0.0:
+        raise ConfigError(f"backtest(cash=...) must be >= 0, received {cash!r}")
+    run = _Run(
+        strategy,
+        strategy.make_params(**(params or {})),
+        market_data,
+        make_venue(profile, latency_ns, charged, seed),
+        profile,
+        limits,
+        cash,
+        None if flatten is None else duration_ns(flatten),
+    )
+    run.go()
+    return run.result(charged)
+
+
+def as_market_data(data: MarketData | Table | pd.DataFrame, instruments: Sequence[str | Instrument]) -> MarketData:
+    """Return market data, wrapping a table or a frame of trades, quotes or bars."""
+    if isinstance(data, MarketData):
+        return data
+    table = data if isinstance(data, Table) else _table_of(data)
+    count = int(table["instrument"].max(initial=0)) + 1
+    if len(instruments) < count:
+        raise DataError(
+            f"a {type(data).__name__} does not say what it is of: pass instruments=['SPY'] ({count} needed,"
+            f" received {len(instruments)})"
+        )
+    return MarketData(tuple(parse_instrument(i) for i in instruments), (table,))
+
+
+def _table_of(frame: pd.DataFrame) -> Table:
+    names = set(getattr(frame, "columns", ()))
+    for kind, needed in ((Kind.TRADE, {"price", "size"}), (Kind.QUOTE, {"bid", "ask"}), (Kind.BAR, {"open", "close"})):
+        if needed <= names:
+            return Table.from_pandas(frame, kind)
+    raise DataError(
+        "a frame must have the columns price and size (trades), bid and ask (quotes) or open, high, low, close, volume"
+        f" (bars), received {', '.join(sorted(map(str, names))) or type(frame).__name__}"
+    )
+
+
+class _Run:
+    """The arrays of one back-test, and the driving of the compiled loop over them."""
+
+    def __init__(
+        self,
+        strategy: Strategy,
+        params: Any,
+        data: MarketData,
+        venue: Venue,
+        rules: Rules,
+        limits: Limits | None,
+        cash: float,
+        flatten: int | None,
+    ) -> None:
+        if len(data.instruments) < strategy.instruments:
+            named = ", ".join(i.symbol for i in data.instruments) or "none"
+            raise DataError(
+                f"strategy {strategy.name!r} trades {strategy.instruments} instruments, the data holds"
+                f" {len(data.instruments)} ({named}); load them together"
+            )
+        self.strategy, self.params, self.data, self.cash = strategy, params, data, cash
+        self.venue, self.rules, self.limits, self.flatten = venue, rules, limits, flatten
+        kinds = {table.kind for table in data.tables}
+        match_on = next(kind for kind in (Kind.TRADE, Kind.QUOTE, Kind.BAR) if kind in kinds) if kinds else Kind.TRADE
+        self.market: Market = market_of(strategy, data, {*strategy.market_kinds, match_on})
+        alpaca = rules is Rules.ALPACA
+        single = len(data.instruments) == 1
+        shape = Shape(self.market.kinds, limits is not None, single, True, alpaca, match_on)
+        self.driver = load_driver(strategy, shape)
+        count = len(data.instruments)
+        self.core: Core = new_core(count, limits, hours_of(data), cash=cash, split=alpaca)
+        self.state = state_of(strategy, params)
+        self.books: Books = new_books(count, cash)
+        room = self.market.count // 4 + 4096  # untouched pages cost nothing
+        self.out, self.fills = records(room, DECISION), records(room, FILL)
+        self.cursor = np.zeros(8, np.int64)
+
+    def go(self) -> None:
+        """Run from the first event to the last, stopping at each close, and before it to go flat."""
+        for row, ts, flat, expire in self._stops():
+            self._advance(row)
+            if flat:
+                self._end(ts, False, False)
+                self._end(ts, False, True)
+            elif expire:
+                self._end(ts, True, False)
+        self._advance(self.market.count)
+        self._end(int(self.cursor[6]), False, False)
+
+    def _stops(self) -> list[tuple[int, int, bool, bool]]:
+        times = self.market.times() if self.data.sessions else np.zeros(0, np.int64)
+        marks = [(s.close, False, True) for s in self.data.sessions]
+        if self.flatten is not None:
+            marks += [(s.close - self.flatten, True, False) for s in self.data.sessions]
+        return [(int(np.searchsorted(times, ts, "left")), ts, flat, expire) for ts, flat, expire in sorted(marks)]
+
+    def _advance(self, end: int) -> None:
+        while self.cursor[0] < end:
+            self._call(
+                lambda: self.driver.backtest_columns(
+                    self.market.columns,
+                    self.market.kind,
+                    self.market.row,
+                    end,
+                    self.state,
+                    self.core,
+                    self.params,
+                    self.limits or FREE,
+                    self.venue,
+                    self.books,
+                    self.out,
+                    self.fills,
+                    self.cursor,
+                )
+            )
+            if self.cursor[0] < end:
+                self._grow()
+
+    def _end(self, ts: int, expire: bool, flat: bool) -> None:
+        while True:
+            self._call(
+                lambda: self.driver.end_instant(
+                    ts,
+                    expire,
+                    flat,
+                    self.state,
+                    self.core,
+                    self.params,
+                    self.limits or FREE,
+                    self.venue,
+                    self.books,
+                    self.out,
+                    self.fills,
+                    self.cursor,
+                )
+            )
+            if self.cursor[5] == 0 or flat:
+                return
+            self._grow()
+
+    def _call(self, call: Any) -> None:
+        guarded(call, self.strategy, self.cursor)
+
+    def _grow(self) -> None:
+        """Double the room; a model that answers its own updates without end is told so before memory is."""
+        if len(self.out) > 4 * self.market.count + 1_000_000:
+            raise ConfigError(
+                f"model {self.strategy.name!r} made {self.cursor[1]:,} decisions on {self.market.count:,} events;"
+                " does it answer its own order updates without end?"
+            )
+        self.out, self.fills = _doubled(self.out), _doubled(self.fills)
+        self.books = with_room(self.books, len(self.books.work))
+
+    def result(self, fees: Fees) -> Result:
+        """Return what came of it."""
+        return Result(
+            strategy=self.strategy,
+            params=self.params,
+            data=self.data,
+            decisions=self.out[: self.cursor[1]],
+            events=self.fills[: self.cursor[2]],
+            account=self.core.account,
+            working=self.books.work[: self.books.count[0]],
+            cash0=self.cash,
+            fees=fees,
+            rules=self.rules,
+            limits=self.limits,
+            latency=self.venue.latency,
+            fingerprint=strategy_fingerprint(self.strategy),
+            count=self.market.count,
+        )
+
+
+def _doubled(array: Records) -> Records:
+    grown = records(2 * len(array), array.dtype)
+    grown[: len(array)] = array
+    return as_records(grown)

@@ -1,0 +1,227 @@
+"""The contract: `@strategy` turns one scalar function into a model that research, back-test and live run unchanged."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mdslib.errors import ModelError, did_you_mean
+from mdslib.events import Bar, Kind, OrderUpdate, Quote, Trade
+from mdslib.strategy.timers import BeforeClose, Every, TimerSpec, duration_ns
+
+Step = Callable[..., Any]
+EventKey = type[Trade] | type[Quote] | type[Bar] | type[OrderUpdate]
+KINDS: dict[object, Kind] = {Trade: Kind.TRADE, Quote: Kind.QUOTE, Bar: Kind.BAR, OrderUpdate: Kind.UPDATE}
+
+
+class NoParams(NamedTuple):
+    """The parameters of a strategy that has none; the field exists because compiled code can't take an empty tuple."""
+
+    unused: int = 0
+
+
+def no_state(_params: Any) -> np.ndarray:
+    """Return the state of a strategy that keeps none."""
+    return np.zeros(1, np.int64)
+
+
+@dataclass
+class Strategy:
+    """A model: one step function for each kind of event that it takes.
+
+    Made by `strategy`; users rarely construct one. Calling it calls its first step, uncompiled, for tests and debuggers.
+
+    Attributes
+    ----------
+    name : str
+        The function's name.
+    params : type
+        NamedTuple of the parameters, with defaults.
+    state : callable
+        ``state(params)`` returns a structured array of one record, or a NamedTuple of arrays.
+    instruments : int
+        How many instruments it trades.
+    steps : dict
+        Market kind or `Kind.UPDATE` to step function.
+    timers : list of (Every or BeforeClose, step function)
+    """
+
+    name: str
+    params: type[Any]
+    state: Callable[[Any], Any]
+    instruments: int
+    steps: dict[Kind, Step] = field(default_factory=dict)
+    timers: list[tuple[TimerSpec, Step]] = field(default_factory=list)
+    doc: str = ""
+    module: str = ""
+    file: str = ""
+    line: int = 0
+
+    def on(self, event: EventKey | TimerSpec) -> Callable[[Step], Step]:
+        """Add a step for another kind of event, or for a timer.
+
+        Examples
+        --------
+        >>> @strategy(on=Trade)
+        ... def quiet(trade, state, account, p):
+        ...     return hold()
+        >>> @quiet.on(Every("1s"))
+        ... def tick(timer, state, account, p):
+        ...     return hold()
+        >>> len(quiet.timers)
+        1
+        """
+
+        def add(function: Step) -> Step:
+            self._add(event, function)
+            return function
+
+        return add
+
+    def _add(self, event: EventKey | TimerSpec, function: Step) -> None:
+        where = f"strategy {self.name!r}, step {getattr(function, '__name__', function)!r}"
+        python = getattr(function, "py_func", function)
+        if not inspect.isfunction(python):
+            raise ModelError(f"{where} must be a function, received {type(function).__name__}")
+        count = len(inspect.signature(python).parameters)
+        if count != 4:
+            raise ModelError(f"{where} must take (event, state, account, p), received {count} parameters")
+        if isinstance(event, Every | BeforeClose):
+            duration_ns(event[0])
+            if len(self.timers) == 8:
+                raise ModelError(f"{where}: a strategy takes at most 8 timers")
+            self.timers.append((event, python))
+            return
+        kind = KINDS.get(event)
+        if kind is None:
+            raise ModelError(
+                f"{where}: on= must be Trade, Quote, Bar, OrderUpdate, Every('1s') or BeforeClose('5m'), received {event!r}"
+            )
+        if kind in self.steps:
+            raise ModelError(f"{where}: {kind.name} has a step already; one step function for each kind")
+        self.steps[kind] = python
+
+    @property
+    def market_kinds(self) -> tuple[Kind, ...]:
+        """The kinds of market events that it takes, in the order TRADE, QUOTE, BAR."""
+        return tuple(kind for kind in (Kind.TRADE, Kind.QUOTE, Kind.BAR) if kind in self.steps)
+
+    def make_params(self, **values: Any) -> Any:
+        """Return the parameters with some defaults replaced, converted to the declared types.
+
+        Raises
+        ------
+        ModelError
+            For an unknown name or a value of another type.
+        """
+        typed = {name: self._typed(name, value) for name, value in values.items()}
+        missing = [n for n in self.params._fields if n not in typed and n not in self.params._field_defaults]
+        if missing:
+            raise ModelError(
+                f"strategy {self.name!r} needs a value for {', '.join(missing)}; pass it, or give it a default"
+            )
+        defaults = {n: self._typed(n, v) for n, v in self.params._field_defaults.items() if n not in typed}
+        return self.params(**defaults, **typed)
+
+    def _typed(self, name: str, value: Any) -> Any:
+        if name not in self.params._fields:
+            raise ModelError(
+                f"strategy {self.name!r} has no parameter {name!r}. {did_you_mean(name, self.params._fields)}"
+            )
+        kind = _declared(self.params, name)
+        try:
+            if kind is bool and isinstance(value, str):
+                return {"true": True, "false": False, "1": True, "0": False}[value.lower()]
+            converted = kind(value)
+            if kind is int and float(value) != converted:
+                raise ValueError(value)
+        except (TypeError, ValueError, KeyError):
+            raise ModelError(
+                f"parameter {name!r} of strategy {self.name!r} must be {kind.__name__}, received {value!r}"
+            ) from None
+        return converted
+
+    def __call__(self, event: Any, state: Any, account: Any, p: Any) -> Any:
+        """Run the first step once, uncompiled unless numba compiled it."""
+        first = next(iter(self.steps.values())) if self.steps else self.timers[0][1]
+        return first(event, state, account, p)
+
+
+def _declared(params: type[Any], name: str) -> type[Any]:
+    """Return the declared scalar type of a parameter."""
+    known: dict[object, type[Any]] = {int: int, float: float, bool: bool, "int": int, "float": float, "bool": bool}
+    hint = params.__annotations__.get(name)
+    hint = getattr(hint, "__forward_arg__", hint)  # a module with `from __future__ import annotations`
+    if hint not in known:
+        raise ModelError(
+            f"parameter {name!r} of {params.__name__} must be declared int, float or bool, received {hint!r}"
+        )
+    return known[hint]
+
+
+def strategy(
+    on: EventKey | TimerSpec,
+    params: type[Any] = NoParams,
+    state: Callable[[Any], Any] = no_state,
+    instruments: int = 1,
+) -> Callable[[Step], Strategy]:
+    """Declare a strategy.
+
+    Parameters
+    ----------
+    on : Trade, Quote, Bar, OrderUpdate, Every or BeforeClose
+        What the decorated step takes; add others with ``@name.on(...)``.
+    params : type
+        NamedTuple of int, float and bool fields with defaults.
+    state : callable
+        ``state(params)`` returns what the model remembers: `records(1, dtype)`, or a NamedTuple of that and arrays.
+    instruments : int
+        How many instruments it trades; they are numbered in the order that the session names them.
+
+    Returns
+    -------
+    callable
+        Decorator that returns a `Strategy`.
+
+    Raises
+    ------
+    ModelError
+        Where the declaration breaks a rule of the contract.
+
+    Examples
+    --------
+    >>> @strategy(on=Trade)
+    ... def quiet(trade, state, account, p):
+    ...     return hold()
+    >>> quiet.name, [kind.name for kind in quiet.market_kinds]
+    ('quiet', ['TRADE'])
+    """
+    if not (isinstance(params, type) and issubclass(params, tuple) and hasattr(params, "_fields") and params._fields):
+        raise ModelError(
+            f"strategy(params=...) must be a NamedTuple class with at least one field, received {params!r}"
+        )
+    for name in params._fields:
+        _declared(params, name)
+    if not 1 <= instruments <= 1000:
+        raise ModelError(f"strategy(instruments=...) must be from 1 to 1000, received {instruments!r}")
+
+    def declare(function: Step) -> Strategy:
+        python = getattr(function, "py_func", function)
+        made = Strategy(
+            name=python.__name__,
+            params=params,
+            state=state,
+            instruments=instruments,
+            doc=(inspect.getdoc(python) or inspect.getdoc(inspect.getmodule(python)) or "").partition("\n")[0],
+            module=python.__module__,
+            file=python.__code__.co_filename,
+            line=python.__code__.co_firstlineno,
+        )
+        made._add(on, python)
+        return made
+
+    return declare

@@ -1,0 +1,136 @@
+"""Finding models: by name in the models folders, by module path, or by file."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import zlib
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+from mdslib.errors import MdsError, ModelError, did_you_mean
+from mdslib.strategy.contract import Strategy
+
+
+class Found(NamedTuple):
+    """A model file that was looked at: its strategy, or why it has none."""
+
+    name: str
+    file: Path
+    strategy: Strategy | None
+    problem: str
+
+
+def model_folders(*first: Path) -> list[Path]:
+    """Return the folders that names are looked up in: `first`, ``./models``, then the models that mdslib ships."""
+    package = Path(__file__).resolve().parents[1]
+    beside = package.parent / "models"
+    shipped = package / "shipped" / "models"
+    folders = [*first, Path.cwd() / "models", beside, shipped]
+    unique: list[Path] = []
+    for folder in folders:
+        if folder.is_dir() and folder.resolve() not in [f.resolve() for f in unique]:
+            unique.append(folder)
+    return unique
+
+
+def _files(folders: list[Path]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for folder in folders:
+        for file in sorted(folder.glob("*.py")):
+            if not file.name.startswith("_"):
+                found.setdefault(file.stem, file)
+    return found
+
+
+def find_model(model: str | Path | Strategy, folders: list[Path] | None = None) -> Strategy:
+    """Return the strategy that a name, a module path or a file means.
+
+    Parameters
+    ----------
+    model : str, Path or Strategy
+        ``volume_modulo``, ``package.module``, ``package.module:name`` or ``path/to/file.py``. A strategy is returned
+        as it is.
+    folders : list of Path, optional
+        Where names are looked up; `model_folders` otherwise.
+
+    Raises
+    ------
+    ModelError
+        Where nothing is found, the file can't be imported, or it holds no strategy or several.
+    """
+    if isinstance(model, Strategy):
+        return model
+    text = str(model)
+    path, _, wanted = text.partition(":") if not text.endswith(".py") else (text, "", "")
+    if path.endswith(".py"):
+        file = Path(path)
+        if not file.is_file():
+            raise ModelError(f"model file {path} is not there; give a name, a module path or a .py file")
+        return _only(_load_file(file), wanted, path)
+    known = _files(model_folders() if folders is None else folders)
+    if path in known:
+        return _only(_load_file(known[path]), wanted, path)
+    if "." in path:
+        return _only(_import(path), wanted, path)
+    raise ModelError(f"unknown model {path!r}. {did_you_mean(path, known)}")
+
+
+def list_models(folders: list[Path] | None = None) -> list[Found]:
+    """Return every model of the folders, the unusable ones with their problem."""
+    found = []
+    for name, file in _files(model_folders() if folders is None else folders).items():
+        try:
+            found.append(Found(name, file, _only(_load_file(file), "", name), ""))
+        except MdsError as error:
+            found.append(Found(name, file, None, str(error)))
+    return found
+
+
+def _import(path: str) -> ModuleType:
+    try:
+        return importlib.import_module(path)
+    except Exception as error:
+        raise ModelError(f"model module {path!r} can't be imported: {type(error).__name__}: {error}") from error
+
+
+def _load_file(file: Path) -> ModuleType:
+    """Import a file under a name of its own, its folder importable so that it finds its helpers."""
+    folder = str(file.resolve().parent)
+    if folder not in sys.path:
+        sys.path.append(folder)
+    name = f"mds_model_{file.stem}_{zlib.crc32(str(file.resolve()).encode()):08x}"
+    loaded = sys.modules.get(name)
+    if loaded is not None and getattr(loaded, "MDS_STAMP", None) == file.stat().st_mtime_ns:
+        return loaded
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise ModelError(f"model file {file} can't be imported: it is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
+        raise ModelError(f"model file {file.name}{line} can't be imported: {type(error).__name__}: {error}") from error
+    module.__dict__["MDS_STAMP"] = file.stat().st_mtime_ns
+    return module
+
+
+def _only(module: ModuleType, wanted: str, path: str) -> Strategy:
+    found = {
+        name: value for name, value in vars(module).items() if isinstance(value, Strategy) and not name.startswith("_")
+    }
+    if wanted:
+        if wanted not in found:
+            raise ModelError(f"model {path!r} has no strategy {wanted!r}. {did_you_mean(wanted, found)}")
+        return found[wanted]
+    own = {n: s for n, s in found.items() if s.module == module.__name__} or found
+    if len(own) == 1:
+        return next(iter(own.values()))
+    if not own:
+        raise ModelError(f"model {path!r} holds no strategy; decorate one function with @strategy(on=Trade)")
+    raise ModelError(f"model {path!r} holds {len(own)} strategies; choose one as {path}:{sorted(own)[0]}")

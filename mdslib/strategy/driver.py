@@ -1,0 +1,217 @@
+"""Drivers: the compiled loops around a model's step, generated as a small module for each model and cached.
+
+One source serves every model; what a model or a run does not need is left out of the text, so that it is neither
+compiled nor paid for. The file's name is the fingerprint of all that the driver reaches, so Numba's cache of it can't
+be stale. The three loops are built from the same `take` functions:
+
+* `fold_columns`: research, over columns of one kind or of several kinds merged;
+* `fold_records`: live, over whatever records have just arrived;
+* `backtest_columns`: research with matching, the venue's rules and fees.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from mdslib import account, matching
+from mdslib.errors import ModelError
+from mdslib.events import EVENT_TYPES, SCHEMAS, Kind, OrderUpdate, Timer
+from mdslib.jit import borrow, compiling, jit
+from mdslib.strategy import decide
+from mdslib.strategy.contract import Strategy
+from mdslib.strategy.fingerprint import fingerprint
+from mdslib.strategy.source import driver_source
+
+MARKET = (Kind.TRADE, Kind.QUOTE, Kind.BAR)
+
+
+class Shape(NamedTuple):
+    """What a driver is generated for, beside the model.
+
+    Attributes
+    ----------
+    kinds : tuple of Kind
+        Market kinds that its columns carry, in merge order.
+    limited : bool
+        Orders are checked against limits in the fold.
+    single : bool
+        One instrument, number 0, in all columns.
+    backtest : bool
+        With matching.
+    alpaca : bool
+        With Alpaca's refusals, so with the venue's own books.
+    match_on : Kind or None
+        The kind that orders match against.
+    """
+
+    kinds: tuple[Kind, ...]
+    limited: bool
+    single: bool = False
+    backtest: bool = False
+    alpaca: bool = False
+    match_on: Kind | None = None
+
+
+class TradeColumns(NamedTuple):
+    """Columns of trades, in the order of `Trade`."""
+
+    ts_event: Any
+    instrument: Any
+    price: Any
+    size: Any
+    trade_id: Any
+    exchange: Any
+    conditions: Any
+
+
+class QuoteColumns(NamedTuple):
+    """Columns of quotes, in the order of `Quote`."""
+
+    ts_event: Any
+    instrument: Any
+    bid: Any
+    ask: Any
+    bid_size: Any
+    ask_size: Any
+
+
+class BarColumns(NamedTuple):
+    """Columns of bars, in the order of `Bar`."""
+
+    ts_event: Any
+    instrument: Any
+    open: Any
+    high: Any
+    low: Any
+    close: Any
+    volume: Any
+    trades: Any
+    vwap: Any
+
+
+class TimerColumns(NamedTuple):
+    """Columns of timers: time, which timer, how often it has fired."""
+
+    ts_event: Any
+    timer: Any
+    number: Any
+
+
+COLUMNS: dict[Kind, type[Any]] = {
+    Kind.TRADE: TradeColumns,
+    Kind.QUOTE: QuoteColumns,
+    Kind.BAR: BarColumns,
+    Kind.TIMER: TimerColumns,
+}
+
+
+def cache_folder() -> Path:
+    """Return the folder of generated drivers: ``$MDSLIB_CACHE_DIR``, else the user's cache folder."""
+    base = os.environ.get("MDSLIB_CACHE_DIR")
+    if base:
+        return Path(base) / "drivers"
+    return Path(os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))) / "mdslib" / "drivers"
+
+
+def strategy_fingerprint(strategy: Strategy) -> str:
+    """Return the name of everything that the strategy's decisions depend on, its parameters' values aside."""
+    functions = [*strategy.steps.values(), *(step for _, step in strategy.timers), strategy.state, *_kernels().values()]
+    timers = tuple((type(timer).__name__, timer[0]) for timer, _ in strategy.timers)
+    kinds = tuple(int(kind) for kind in strategy.steps)
+    fields = tuple((n, str(strategy.params.__annotations__[n])) for n in strategy.params._fields)
+    return fingerprint(functions, kinds, timers, fields, strategy.instruments)
+
+
+def _kernels() -> dict[str, Callable[..., Any]]:
+    """Return the library's kernels that drivers call, by the names that the source uses."""
+    return {
+        "decide_free": decide.decide_free,
+        "decide_limited": decide.decide_limited,
+        "apply_update": decide.apply_update,
+        "flatten": decide.flatten,
+        "reserve": decide.reserve,
+        "free": decide.free,
+        "match": matching.match,
+        "accept": matching.accept,
+        "refuse": matching.refuse,
+        "cancel_instrument": matching.cancel_instrument,
+        "expire_day": matching.expire_day,
+        "write_fill": matching.write_fill,
+        "apply_fill": account.apply_fill,
+    }
+
+
+_loaded: dict[str, ModuleType] = {}
+
+
+def load_driver(strategy: Strategy, shape: Shape) -> ModuleType:
+    """Return the driver module of a strategy for a shape; generated, compiled and cached as needed.
+
+    Raises
+    ------
+    ModelError
+        Where the cache folder can't be written.
+    """
+    source = driver_source(strategy, shape)
+    if not _importable(strategy):
+        source = source.replace("cache=True, ", "")
+    name = "driver_" + fingerprint([], strategy_fingerprint(strategy), source, strategy.params.__module__, compiling())
+    module = _loaded.get(name)
+    if module is None or not _same_steps(module, strategy):
+        module = _load(name, source, _names(strategy))
+        _loaded[name] = module
+    return module
+
+
+def _importable(strategy: Strategy) -> bool:
+    """Tell whether another process finds the model's classes: Numba's cache pickles them, and a notebook's are its own."""
+    return strategy.module != "__main__" and strategy.params.__module__ != "__main__"
+
+
+def _same_steps(module: ModuleType, strategy: Strategy) -> bool:
+    """Tell whether a loaded driver holds these very functions: another notebook cell may define equal ones anew."""
+    steps = [*strategy.steps.values(), *(step for _, step in strategy.timers)]
+    return bool(module.__dict__["STEPS"] == steps)
+
+
+def _names(strategy: Strategy) -> dict[str, Any]:
+    names: dict[str, Any] = dict(_kernels()) | {"borrow": borrow}
+    names |= {kind.__name__: kind for kind in (*EVENT_TYPES.values(), OrderUpdate, Timer)}
+    names |= {f"step_{kind.name.lower()}": jit(step) for kind, step in strategy.steps.items()}
+    names |= {f"step_timer_{i}": jit(step) for i, (_, step) in enumerate(strategy.timers)}
+    names["STEPS"] = [*strategy.steps.values(), *(step for _, step in strategy.timers)]
+    return names
+
+
+def _load(name: str, source: str, names: dict[str, Any]) -> ModuleType:
+    file = cache_folder() / f"{name}.py"
+    try:
+        if not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile("w", dir=file.parent, suffix=".tmp", delete=False) as draft:
+                draft.write(source)
+            Path(draft.name).replace(file)
+    except OSError as error:
+        raise ModelError(
+            f"the driver cache {file.parent} can't be written ({error.strerror}); set MDSLIB_CACHE_DIR to a folder that can"
+        ) from error
+    module = ModuleType(name)
+    module.__file__ = str(file)
+    module.__dict__.update(names)
+    sys.modules[name] = module
+    exec(compile(source, str(file), "exec"), module.__dict__)
+    return module
+
+
+def event_columns(kind: Kind) -> tuple[str, ...]:
+    """Return the names of a kind's columns that a step sees."""
+    return tuple(COLUMNS[kind]._fields)
+
+
+assert all(set(event_columns(kind)) <= set(SCHEMAS[kind]) for kind in COLUMNS)

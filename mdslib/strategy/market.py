@@ -1,0 +1,133 @@
+"""Recorded data as the compiled loops take it: columns of each kind, timers included, and the merged order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mdslib.errors import DataError
+from mdslib.events import SCHEMAS, Kind
+from mdslib.strategy.contract import Strategy
+from mdslib.strategy.driver import COLUMNS, TimerColumns, event_columns
+from mdslib.strategy.timers import TimerSpec, schedule
+from mdslib.table import MarketData, Table
+
+
+class Market(NamedTuple):
+    """What a driver's column loops take.
+
+    Attributes
+    ----------
+    kinds : tuple of Kind
+        Market kinds, in merge order; timers come before them where the model has any.
+    columns : tuple
+        One NamedTuple of columns a kind, timers first.
+    kind, row : numpy.ndarray of uint8 and int64, shape (count,)
+        The merged order; empty where there is one kind only.
+    count : int
+        Events in all.
+    """
+
+    kinds: tuple[Kind, ...]
+    columns: tuple[Any, ...]
+    kind: np.ndarray
+    row: np.ndarray
+    count: int
+
+    def times(self) -> np.ndarray:
+        """Return the time of every event in merged order, ns."""
+        if len(self.kind) == 0:
+            return np.asarray(self.columns[0].ts_event)
+        out = np.empty(self.count, np.int64)
+        for columns in self.columns:
+            chosen = self.kind == (Kind.TIMER if isinstance(columns, TimerColumns) else _kind_of(columns))
+            out[chosen] = columns.ts_event[self.row[chosen]]
+        return out
+
+
+def _kind_of(columns: Any) -> Kind:
+    return next(kind for kind, made in COLUMNS.items() if isinstance(columns, made))
+
+
+def hours_of(data: MarketData) -> np.ndarray:
+    """Return the regular sessions of the data, int64 of shape (n, 2): open and close."""
+    return np.array([(s.open, s.close) for s in data.sessions], np.int64).reshape(-1, 2)
+
+
+def market_of(strategy: Strategy, data: MarketData, kinds: Sequence[Kind]) -> Market:
+    """Prepare data for a strategy.
+
+    Parameters
+    ----------
+    strategy : Strategy
+    data : MarketData
+    kinds : sequence of Kind
+        Which of the data's kinds to merge; the data must have those that the strategy takes.
+
+    Raises
+    ------
+    DataError
+        Where the data lacks a kind that the strategy takes, or has no sessions to derive timers from.
+    """
+    tables = [table for table in data.tables if table.kind in kinds]
+    missing = [kind.name.lower() for kind in strategy.market_kinds if kind not in {t.kind for t in tables}]
+    if missing:
+        held = ", ".join(t.kind.name.lower() for t in data.tables) or "nothing"
+        raise DataError(
+            f"strategy {strategy.name!r} takes {' and '.join(missing)} events, the data holds {held};"
+            f" load them with kind={missing[0] + 's'!r}"
+        )
+    if strategy.timers and not data.sessions:
+        raise DataError(
+            f"strategy {strategy.name!r} has timers, but the data has no sessions; load it with mdslib.load"
+        )
+    columns = [_columns(table) for table in tables]
+    times = [np.asarray(c.ts_event) for c in columns]
+    codes = [int(table.kind) for table in tables]
+    if strategy.timers:
+        timer = timer_columns([spec for spec, _ in strategy.timers], hours_of(data))
+        columns.insert(0, timer)
+        times.insert(0, timer.ts_event)
+        codes.insert(0, int(Kind.TIMER))
+    kind, row = _merge(times, codes)
+    return Market(tuple(t.kind for t in tables), tuple(columns), kind, row, sum(len(t) for t in times))
+
+
+def _columns(table: Table) -> Any:
+    """Return a table's columns as the compiled loops take them; a column that was not loaded is zeros, never touched."""
+    names = event_columns(table.kind)
+    made = (
+        table[name] if name in table.columns else np.zeros(len(table), SCHEMAS[table.kind][name].dtype)
+        for name in names
+    )
+    return COLUMNS[table.kind](*made)
+
+
+def timer_columns(timers: Sequence[TimerSpec], hours: np.ndarray) -> TimerColumns:
+    """Return all firings of some timers in order of time, then of declaration.
+
+    Examples
+    --------
+    >>> from mdslib.strategy.timers import BeforeClose, Every
+    >>> columns = timer_columns([Every("1s"), BeforeClose("1s")], np.array([[0, 2_000_000_000]]))
+    >>> columns.ts_event.tolist(), columns.timer.tolist(), columns.number.tolist()
+    ([1000000000, 1000000000, 2000000000], [0, 1, 0], [0, 0, 1])
+    """
+    times = [schedule(timer, hours) for timer in timers]
+    which = np.concatenate([np.full(len(t), i, np.uint8) for i, t in enumerate(times)])
+    number = np.concatenate([np.arange(len(t), dtype=np.int64) for t in times])
+    joined = np.concatenate(times)
+    by_time = np.argsort(joined, kind="stable")
+    return TimerColumns(joined[by_time], which[by_time], number[by_time])
+
+
+def _merge(times: list[np.ndarray], codes: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Merge by time, then by place; a single kind needs no order."""
+    if len(times) == 1:
+        return np.zeros(0, np.uint8), np.zeros(0, np.int64)
+    kind = np.concatenate([np.full(len(t), code, np.uint8) for t, code in zip(times, codes, strict=True)])
+    row = np.concatenate([np.arange(len(t), dtype=np.int64) for t in times])
+    by_time = np.argsort(np.concatenate(times), kind="stable")
+    return kind[by_time], row[by_time]
