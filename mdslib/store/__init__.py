@@ -1,0 +1,1 @@
+"""Shells to the disk: the Parquet store, its importers, and tape files."""

@@ -1,0 +1,140 @@
+"""How a table's columns lie in a Parquet file: small, exact, and readable by anybody.
+
+Prices become decimals of the fewest digits that give every float back bit for bit, delta-encoded; times become
+timestamps of the coarsest unit that loses nothing, delta-encoded; a column of one value lies in the file's metadata
+only. Every choice is verified when it is made, so reading back needs no luck.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from mdslib.errors import DataError
+from mdslib.events import SCHEMAS, Kind
+from mdslib.table import Array, Table
+
+_UNITS = (("ms", 1_000_000), ("us", 1_000), ("ns", 1))  # Parquet knows no seconds
+_DIGITS = (2, 4, 3, 0, 5, 6, 8, 9, 1, 7)  # cents first, then sub-penny prints, then crypto
+_PRECISION = 18  # decimals of up to 18 digits are kept as 64-bit integers
+_EXACT = 2.0**53  # integers up to here are exact floats, so that integer / 10**digits is correctly rounded
+_DELTA = "DELTA_BINARY_PACKED"
+_SPLIT = "BYTE_STREAM_SPLIT"
+
+
+class Encoded(NamedTuple):
+    """A table as it is written: Arrow columns, each one's Parquet encoding or dictionary, and how to undo it."""
+
+    arrow: pa.Table
+    encodings: dict[str, str]
+    dictionary: list[str]
+    layout: dict[str, dict[str, Any]]
+
+
+def encode(table: Table) -> Encoded:
+    """Return the columns to write. ``instrument`` is left out: a file holds one."""
+    arrays: dict[str, pa.Array] = {}
+    encodings: dict[str, str] = {}
+    layout: dict[str, dict[str, Any]] = {}
+    for name, column in table.columns.items():
+        if name == "instrument":
+            continue
+        if name == "ts_init" and np.array_equal(column, table["ts_event"]):
+            layout[name] = {"stored": "same", "as": "ts_event"}
+            continue
+        if name != "ts_event" and _is_constant(column):
+            value = float(column[0]).hex() if column.dtype.kind == "f" else int(column[0])
+            layout[name] = {"stored": "constant", "value": value}
+            continue
+        arrays[name], encoding, layout[name] = _encode_column(name, column)
+        if encoding:
+            encodings[name] = encoding
+        layout[name]["unit"] = SCHEMAS[table.kind][name].unit
+    dictionary = [name for name in arrays if name not in encodings]
+    return Encoded(pa.table(arrays), encodings, dictionary, layout)
+
+
+def decode(kind: Kind, rows: int, arrow: pa.Table, layout: dict[str, dict[str, Any]], wanted: set[str]) -> Table:
+    """Return the table that `encode` took; only `wanted` columns and those that every table has."""
+    columns: dict[str, Array] = {"ts_event": _decode_column(arrow["ts_event"], layout["ts_event"], "<i8")}
+    for name, field in SCHEMAS[kind].items():
+        if name in columns or (name not in wanted and name not in ("ts_init", "instrument")):
+            continue
+        how = layout.get(name, {"stored": "constant", "value": 0})  # the instrument: 0, the only one in a file
+        if how["stored"] == "same":
+            columns[name] = columns[how["as"]]
+        elif how["stored"] == "constant":
+            value = float.fromhex(how["value"]) if isinstance(how["value"], str) else how["value"]
+            columns[name] = np.full(rows, value, field.dtype)
+        else:
+            columns[name] = _decode_column(arrow[name], how, field.dtype)
+    return Table(kind, columns)
+
+
+def _is_constant(column: Array) -> bool:
+    """Tell whether every value has the first one's bits, and those are what the metadata can give back."""
+    if not len(column):
+        return False
+    value = float(column[0]) if column.dtype.kind == "f" else column[0]
+    if value == 0 and column[0].tobytes() != bytes(column.itemsize):
+        return False  # minus zero
+    bits = column.view(f"u{column.itemsize}")
+    return bool((bits == np.full(1, value, column.dtype).view(bits.dtype)[0]).all())
+
+
+def _encode_column(name: str, column: Array) -> tuple[pa.Array, str | None, dict[str, Any]]:
+    if name in ("ts_event", "ts_init"):
+        unit, step = next((unit, step) for unit, step in _UNITS if not (column % step).any())
+        return pa.array(column // step, pa.timestamp(unit, "UTC")), _DELTA, {"stored": "timestamp", "per": step}
+    if column.dtype.kind == "f":
+        return _encode_prices(column)
+    if name in ("trade_id", "order", "venue_seq"):  # they rise
+        return pa.array(column), _DELTA, {"stored": "plain"}
+    return pa.array(column), None, {"stored": "plain"}
+
+
+def _encode_prices(column: Array) -> tuple[pa.Array, str, dict[str, Any]]:
+    known = ~np.isnan(column)
+    filled = np.where(known, column, 0.0)
+    for digits in _DIGITS:
+        with np.errstate(over="ignore", invalid="ignore"):
+            steps = np.rint(filled * 10.0**digits)
+        if not (np.abs(steps) < _EXACT).all():
+            continue
+        whole = steps.astype("<i8")
+        if _decimals(whole, known, digits).tobytes() == column.tobytes():
+            mask = None if known.all() else pa.py_buffer(np.packbits(known, bitorder="little"))
+            array = pa.Array.from_buffers(pa.decimal64(_PRECISION, digits), len(whole), [mask, pa.py_buffer(whole)])
+            return array, _DELTA, {"stored": "decimal", "digits": digits}
+    return pa.array(column), _SPLIT, {"stored": "float"}  # no decimals: an average, say
+
+
+def _decimals(whole: Array, known: Array, digits: int) -> Array:
+    prices: Array = whole / 10.0**digits
+    prices[~known] = np.nan
+    return prices
+
+
+def _decode_column(chunked: pa.ChunkedArray, how: dict[str, Any], dtype: str) -> Array:
+    array = chunked.combine_chunks() if chunked.num_chunks != 1 else chunked.chunk(0)
+    stored = how["stored"]
+    if stored == "timestamp":
+        times: Array = array.cast(pa.int64()).to_numpy() * how["per"]
+        return times
+    if stored == "decimal":
+        known = np.ones(len(array), bool) if not array.null_count else array.is_valid().to_numpy(zero_copy_only=False)
+        return _decimals(_integers(array), known, how["digits"])
+    if stored in ("plain", "float"):
+        return np.array(array.to_numpy(zero_copy_only=False), dtype)
+    raise DataError(f"a column is stored as {stored!r}, which this mdslib does not know; use the one that wrote it")
+
+
+def _integers(array: pa.Array) -> Array:
+    """Return the unscaled integers of decimals: the low 64 bits of each, whatever width the reader chose."""
+    width = array.type.bit_width // 64
+    raw = array.buffers()[1]
+    if raw is None:
+        return np.empty(0, "<i8")
+    return np.frombuffer(raw, "<i8")[array.offset * width : (array.offset + len(array)) * width : width]

@@ -1,0 +1,224 @@
+"""`mdslib.load`: recorded market data of some instruments over some days, merged by time."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mdslib import calendar
+from mdslib.errors import ConfigError, DataError, did_you_mean
+from mdslib.events import SCHEMAS, Kind
+from mdslib.instruments import Instrument, parse_instrument
+from mdslib.store.parquet import YEARLY, ParquetStore
+from mdslib.table import MarketData, Table, merge
+
+_WORDS = {"trades": Kind.TRADE, "quotes": Kind.QUOTE, "bars": Kind.BAR}
+_WORD = re.compile(r"(trade|quote|bar)s?(?:_(\d+[smhd]))?")
+
+When = str | datetime.date | tuple[str | datetime.date, str | datetime.date]
+
+
+class Wanted(NamedTuple):
+    """A kind of rows, and their spacing where they have one."""
+
+    kind: Kind
+    interval: str | None
+
+
+def load(
+    symbols: str | Instrument | Sequence[str | Instrument],
+    date: When,
+    kind: str | Kind | Sequence[str | Kind] = "trades",
+    store: ParquetStore | Path | str | None = None,
+    *,
+    extended: bool = False,
+    columns: Sequence[str] | None = None,
+    missing: str = "error",
+) -> MarketData:
+    """Return recorded market data, in regular hours unless told otherwise.
+
+    One day of one instrument is not copied after it was decoded.
+
+    Parameters
+    ----------
+    symbols : str, Instrument or a sequence of them
+        ``"SPY"``, ``"alpaca:SPY"``; several become several instruments, numbered in the order given. All must share one
+        trading calendar.
+    date : date, str, or a pair of them
+        A day, or first and last day, both included.
+    kind : str, Kind or a sequence of them
+        ``"trades"``, ``"quotes"``, ``"bars"`` (of a minute), ``"bars_1s"``, ``"bars_1h"``, ``"bars_1d"``,
+        ``"quotes_1s"``. At equal times the events of the kind named first come first.
+    store : ParquetStore, Path or str, optional
+        Where the data lie; the settings' store unless given.
+    extended : bool
+        Keep everything that was recorded on the days. Otherwise ``open <= ts < close`` (bars, which are stamped at
+        their close: ``open < ts <= close``).
+    columns : sequence of str, optional
+        Load only these columns (times and instrument always come along); others can't be asked for later.
+    missing : {"error", "skip"}
+        What to do about a session in the range of which nothing is stored.
+
+    Raises
+    ------
+    DataError
+        There is no such data; the message lists what there is.
+    ConfigError
+        A date, a kind, or an option is not known.
+
+    Examples
+    --------
+    >>> import mdslib
+    >>> data = mdslib.load("SPY", "2013-10-08")  # doctest: +SKIP
+    >>> len(data)  # doctest: +SKIP
+    440353
+    """
+    if missing not in ("error", "skip"):
+        raise ConfigError(f"load: missing must be 'error' or 'skip', received {missing!r}")
+    wanted = [_wanted(word) for word in _several(kind, "kind")]
+    opened = _opened(store)
+    instruments = tuple(_stored(opened, parse_instrument(symbol), wanted) for symbol in _several(symbols, "symbol"))
+    sessions = _sessions(opened, instruments, wanted, date)
+    _check_columns(columns, wanted)
+    tables = tuple(
+        _table(opened, instruments, sessions, want, columns, extended=extended, skip=missing == "skip")
+        for want in wanted
+    )
+    return MarketData(instruments, tables, sessions)
+
+
+def regular_hours(table: Table, session: calendar.Session | None) -> Table:
+    """Return the rows of a session's regular hours, as views: ``open <= ts < close``, for bars ``open < ts <= close``.
+
+    A bar is stamped at its close, so the last bar of the day carries the close's time.
+    """
+    if session is None:
+        return table.slice(0, 0)
+    shift = 1 if table.kind == Kind.BAR else 0
+    return table.between(session.open + shift, session.close + shift)
+
+
+def _table(
+    store: ParquetStore,
+    instruments: tuple[Instrument, ...],
+    sessions: tuple[calendar.Session, ...],
+    wanted: Wanted,
+    columns: Sequence[str] | None,
+    *,
+    extended: bool,
+    skip: bool,
+) -> Table:
+    """Return one kind of all instruments over all sessions."""
+    kind, interval = wanted
+    only = None if columns is None else [name for name in columns if name in SCHEMAS[kind]]
+    found: list[Table] = []
+    for index, instrument in enumerate(instruments):
+        days = _days(store, instrument, wanted, sessions, only, skip=skip)
+        parts = [rows if extended else regular_hours(rows, session) for session, rows in days]
+        if parts:
+            rows = merge(parts)
+            found.append(rows.replace(instrument=np.full(len(rows), index, "<u2")) if index else rows)
+    if not found:
+        names = ", ".join(instrument.symbol for instrument in instruments)
+        raise DataError(
+            f"store {store.root} has no {kind.name.lower()}s of {names} in the days asked for; see `mds data ls`"
+        )
+    return merge(found)
+
+
+def _days(
+    store: ParquetStore,
+    instrument: Instrument,
+    wanted: Wanted,
+    sessions: tuple[calendar.Session, ...],
+    columns: Sequence[str] | None,
+    *,
+    skip: bool,
+) -> Iterator[tuple[calendar.Session, Table]]:
+    """Yield each session's rows; a file that holds a year is read once."""
+    kind, interval = wanted
+    years: dict[int, Table] = {}
+    for session in sessions:
+        if skip and not store.has(instrument, kind, session.date, interval):
+            continue
+        if interval not in YEARLY:
+            yield session, store.read(instrument, kind, session.date, columns, interval=interval)
+            continue
+        year = session.date.year
+        if year not in years:
+            years = {year: store.read_year(instrument, session.date, interval, columns)}
+        rows = years[year].between(session.pre_open + 1, session.post_close + 1)
+        if not len(rows) and not skip:
+            rows = store.read(instrument, kind, session.date, columns, interval=interval)  # says what is missing
+        yield session, rows
+
+
+def _sessions(
+    store: ParquetStore, instruments: tuple[Instrument, ...], wanted: Sequence[Wanted], date: When
+) -> tuple[calendar.Session, ...]:
+    """Return the sessions asked for; a single day that is none is an error that says why."""
+    calendars = {instrument.session for instrument in instruments}
+    if len(calendars) > 1:
+        raise DataError(
+            f"load: instruments must share one trading calendar, received {' and '.join(sorted(calendars))}; "
+            "load them apart"
+        )
+    (exchange,) = calendars
+    start, end = date if isinstance(date, tuple) else (date, date)
+    found = calendar.sessions(start, end, exchange)
+    if not found:
+        # Ask for the day all the same: the store's answer says why there is none and what is near.
+        store.read(instruments[0], wanted[0].kind, calendar.parse_date(start), interval=wanted[0].interval)
+        raise DataError(f"load: {exchange} has no session from {start} to {end}; choose other days")
+    return found
+
+
+def _stored(store: ParquetStore, instrument: Instrument, wanted: Sequence[Wanted]) -> Instrument:
+    return store.instrument(instrument, *wanted[0])
+
+
+def _several(given: Any, what: str) -> list[Any]:
+    several = [given] if isinstance(given, str | Instrument | Kind) else list(given)
+    if not several:
+        raise ConfigError(f"load: at least one {what} is needed, received none")
+    if len(set(several)) < len(several):
+        raise ConfigError(f"load: every {what} must be named once, received {', '.join(map(str, several))}")
+    return several
+
+
+def _wanted(word: str | Kind) -> Wanted:
+    """Return what ``trades`` or ``bars_1s`` means."""
+    if isinstance(word, Kind):
+        return Wanted(word, None)
+    match = _WORD.fullmatch(word)
+    if match is None:
+        raise ConfigError(f"load: kind {word!r} is not known. {did_you_mean(word, _WORDS)}")
+    kind = Kind[match[1].upper()]
+    if kind == Kind.TRADE and match[2]:
+        raise ConfigError(f"load: trades have no spacing, received {word!r}; use 'trades' or 'bars_{match[2]}'")
+    return Wanted(kind, match[2])
+
+
+def _opened(store: ParquetStore | Path | str | None) -> ParquetStore:
+    if isinstance(store, ParquetStore):
+        return store
+    if store is None:
+        from mdslib.config import load_settings
+
+        return ParquetStore(load_settings().store)
+    return ParquetStore(store)
+
+
+def _check_columns(columns: Sequence[str] | None, wanted: Sequence[Wanted]) -> None:
+    known = {name for want in wanted for name in SCHEMAS[want.kind]}
+    for name in columns or ():
+        if name not in known:
+            raise DataError(f"load: column {name!r} is in none of the kinds asked for. {did_you_mean(name, known)}")
+
+
+__all__ = ["load", "regular_hours"]
