@@ -267,7 +267,8 @@ def _from_ms(ms: Array, date: datetime.date, where: str) -> Array:
     # The clocks change on this day: ask for each minute. (No exchange is open at two on a Sunday morning.)
     minutes, place = np.unique(ms // 60_000, return_inverse=True)
     shifts = [_offset_ns(wall.replace(hour=int(minute) // 60, minute=int(minute) % 60)) for minute in minutes]
-    return base - np.array(shifts, "<i8")[place] + ms * 1_000_000
+    shifted: Array = base - np.array(shifts, "<i8")[place] + ms * 1_000_000
+    return shifted
 
 
 def _offset_ns(wall: datetime.datetime) -> int:

@@ -114,7 +114,7 @@ def _table(
     skip: bool,
 ) -> Table:
     """Return one kind of all instruments over all sessions."""
-    kind, interval = wanted
+    kind = wanted.kind
     only = None if columns is None else [name for name in columns if name in SCHEMAS[kind]]
     found: list[Table] = []
     for index, instrument in enumerate(instruments):

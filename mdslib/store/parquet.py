@@ -27,7 +27,7 @@ from mdslib import calendar
 from mdslib.errors import DataError, did_you_mean
 from mdslib.events import SCHEMAS, Kind
 from mdslib.instruments import Instrument
-from mdslib.store.encoding import decode, encode
+from mdslib.store.encoding import Encoded, decode, encode
 from mdslib.table import Table, merge
 
 FORMAT = 1
@@ -209,22 +209,11 @@ class ParquetStore:
             "columns": encoded.layout,
             "source": [item._asdict() for item in source],
         }
-        arrow = encoded.arrow.replace_schema_metadata({_META: json.dumps(described).encode()})
         # The process and thread in the name: two imports at once must not write one file.
         partial = path.with_name(f".{os.getpid()}-{threading.get_ident()}.partial")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            pq.write_table(
-                arrow,
-                partial,
-                compression="zstd",
-                use_dictionary=encoded.dictionary,
-                column_encoding=encoded.encodings,
-                store_decimal_as_integer=True,
-                store_schema=False,  # Parquet's own types say it all, to every reader
-                write_statistics=["ts_event"] if "ts_event" in arrow.column_names else False,
-                row_group_size=1 << 20,
-            )
+            _write_file(partial, encoded, json.dumps(described))
             partial.replace(path)
         except OSError as error:
             with contextlib.suppress(OSError):
@@ -296,6 +285,20 @@ class ParquetStore:
                 }
             )
         return rows
+
+
+def _write_file(path: Path, encoded: Encoded, described: str) -> None:
+    options = {
+        "compression": "zstd",
+        "use_dictionary": encoded.dictionary,
+        "column_encoding": encoded.encodings,
+        "store_decimal_as_integer": True,
+        "store_schema": False,  # Parquet's own types say it all, to every reader
+        "write_statistics": ["ts_event"],
+    }
+    with pq.ParquetWriter(path, encoded.arrow.schema, **options) as writer:
+        writer.write_table(encoded.arrow, row_group_size=1 << 20)
+        writer.add_key_value_metadata({_META: described.encode()})
 
 
 def _damaged(path: Path, error: Exception) -> DataError:
