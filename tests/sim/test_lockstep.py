@@ -83,7 +83,7 @@ def test_a_wake_is_an_instant_of_its_own_without_market_events() -> None:
     def act(session: LockstepSession, now: int, phase: str) -> None:
         if now == OPEN + 1000 * MS:
             session.wake = OPEN + 1500 * MS
-        if now == OPEN + 1500 * MS:
+        if phase == "market" and now == OPEN + 1500 * MS:
             session.post()
 
     with Exchange(steps(2), mode="lockstep", in_process=True) as exchange:
