@@ -77,7 +77,7 @@ def run(arguments: Sequence[str]) -> int:
         # The reader (`mds data ls | head`) has gone; the interpreter must not try to flush to it again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception as error:
+    except Exception as error:  # the last resort: reported as a bug, in one line
         if os.environ.get("MDS_DEBUG") == "1":
             import traceback
 
@@ -100,8 +100,9 @@ def _dispatch(arguments: list[str]) -> int:
     if name not in COMMANDS:
         from mdslib.errors import did_you_mean
 
-        what = "option" if name.startswith("-") else "command"
-        return _fail(f"mds: unknown {what} {name!r}. {did_you_mean(name, COMMANDS)} See mds --help")
+        if name.startswith("-"):
+            return _fail(f"unknown option {name!r}; options follow their command, see mds --help")
+        return _fail(f"unknown command {name!r}. {did_you_mean(name, COMMANDS)} See mds --help")
     return _invoke(_load(COMMANDS[name].target), f"mds {name}", rest)
 
 
@@ -125,17 +126,20 @@ def _invoke(command: Any, program: str, arguments: list[str]) -> int:
     import typer
 
     try:
-        answer = command.main(args=arguments, prog_name=program, standalone_mode=False)
+        # Not `command.main`, which turns interrupts and closed pipes into exit codes of its own.
+        with command.make_context(program, arguments) as context:
+            command.invoke(context)
+    except typer.Exit as answer:
+        return answer.exit_code
+    except typer.Abort:
+        raise KeyboardInterrupt from None
     except typer.TyperException as error:
         text = error.format_message().strip().rstrip(".")
-        if not text or "\n" in text:  # a command group without a sub-command shows its help
-            sys.stdout.write(error.format_message() + "\n")
+        if not text or "\n" in text:  # a group without a sub-command: its help is the answer
+            sys.stdout.write(f"{text}\n")
             return error.exit_code
         return _fail(f"{text[0].lower()}{text[1:]}; see {program} --help")
-    except typer.Abort:
-        _fail("interrupted")
-        return INTERRUPTED
-    return answer if isinstance(answer, int) else 0
+    return 0
 
 
 def _fail(message: str) -> int:

@@ -158,7 +158,7 @@ def _patient_client() -> type[Any]:
     papermill then waits for it in vain (measured with 20,000 lines over a Unix socket).
     """
     import zmq
-    from jupyter_client.asynchronous import AsyncKernelClient
+    from jupyter_client.asynchronous.client import AsyncKernelClient
 
     class PatientClient(AsyncKernelClient):
         def connect_iopub(self, identity: bytes | None = None) -> Any:
