@@ -1,0 +1,164 @@
+"""`mds deploy`: renders the systemd units, installs them, and says what it did and what comes next."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mdslib.calendar import ALWAYS, zone
+from mdslib.config import load_settings
+from mdslib.errors import ConfigError
+from mdslib.resources import resource
+from mdslib.strategy.discovery import find_model, model_folders
+from mdslib.units import Deployment, check_credentials, render
+
+Words = list[str]
+
+
+def deploy_command(
+    model: Annotated[str, typer.Option("--model", help="The model: a name, a module path or a .py file.")],
+    symbols: Annotated[Words, typer.Option("--symbols", "--symbol", help="What it trades: SPY, or KO,PEP.")],
+    values: Annotated[Words | None, typer.Option("--set", help="A parameter, as name=value; may be repeated.")] = None,
+    system: Annotated[bool, typer.Option("--system/--user", help="System units, or your own user's.")] = False,
+    run_as: Annotated[str, typer.Option("--run-as", help="The user that a system unit runs as.")] = "",
+    name: Annotated[str, typer.Option(help="Name of the units.")] = "mdslib-live",
+    start: Annotated[str, typer.Option(help="When to start, HH:MM at the exchange.")] = "",
+    exchange: Annotated[str, typer.Option(help="Whose calendar decides whether there is a session.")] = "NYSE",
+    workdir: Annotated[Path | None, typer.Option(help="Folder to run in: mdslib.toml, models/, runs/.")] = None,
+    credentials: Annotated[Path | None, typer.Option(help="File of the venue's keys, mode 0600.")] = None,
+    dest: Annotated[Path | None, typer.Option(help="Folder for the units; systemd's own by default.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the units, install nothing.")] = False,
+    enable: Annotated[bool, typer.Option("--enable", help="Also run the systemctl commands.")] = False,
+    extra: Annotated[Words | None, typer.Argument(metavar="[-- OPTIONS]", help="More options of mds live.")] = None,
+) -> None:
+    """Install a systemd timer that trades a model on every trading day.
+
+    The timer starts shortly before the open, in the exchange's own time; holidays are skipped; the close comes from the
+    calendar. Keys are read from a file that only its owner may read, by default ~/.config/mdslib/credentials, or
+    /etc/mdslib/credentials with --system.
+    """
+    folder = (workdir or Path.cwd()).absolute()
+    words = _checked(model, _split(symbols), values or [])
+    around_the_clock = exchange == ALWAYS
+    deployment = Deployment(
+        name=name,
+        model=model,
+        symbols=_split(symbols),
+        arguments=[*words, *(["--exchange", exchange] if exchange != "NYSE" else []), *(extra or [])],
+        python=Path(sys.executable).absolute(),
+        runner=resource("runners") / "live.py",
+        workdir=folder,
+        credentials=(credentials or _default_credentials(system)).expanduser().absolute(),
+        start=start or ("00:00" if around_the_clock else "09:00"),
+        timezone=zone(exchange).key,
+        exchange=exchange,
+        days="" if around_the_clock else "Mon..Fri",
+        longest="25h" if around_the_clock else "13h",
+        user=_user(run_as) if system else None,
+    )
+    files = render(deployment)
+    todo = check_credentials(deployment.credentials)
+    if dry_run:
+        for file, text in files.items():
+            typer.echo(f"# {file}\n{text}")
+        return
+    _install(files, (dest or _default_dest(system)).expanduser())
+    _finish(name, todo, system=system, enable=enable)
+
+
+def _checked(model: str, symbols: list[str], values: list[str]) -> list[str]:
+    """Return the runner's arguments, after finding the model and trying its parameters."""
+    strategy = find_model(model, model_folders(load_settings().models))
+    pairs = [value.partition("=") for value in values]
+    for (key, equals, _), value in zip(pairs, values, strict=True):
+        if not key or not equals:
+            raise ConfigError(f"--set must be name=value, received {value!r}; like --set shares=5")
+    strategy.make_params(**{key: value for key, _, value in pairs})
+    if len(symbols) != strategy.instruments:
+        raise ConfigError(
+            f"--symbols must name {strategy.instruments} for the model {model!r}, received {len(symbols)}: "
+            f"{', '.join(symbols)}; separate them by commas, in the model's order"
+        )
+    where = str(Path(model).absolute()) if model.endswith(".py") else model
+    words = [where]
+    for symbol in symbols:
+        words += ["--symbol", symbol]
+    for value in values:
+        words += ["--set", value]
+    return words
+
+
+def _split(symbols: list[str]) -> list[str]:
+    return [symbol.strip() for group in symbols for symbol in group.split(",") if symbol.strip()]
+
+
+def _user(run_as: str) -> str:
+    name = run_as or os.environ.get("SUDO_USER", "")
+    if not name:
+        raise ConfigError("--system needs --run-as USER, received none; make one, like: useradd --system mdslib")
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        raise ConfigError(
+            f"--run-as must be a user of this machine, received {name!r}; run: useradd --system {name}"
+        ) from None
+    return name
+
+
+def _default_credentials(system: bool) -> Path:
+    return Path("/etc/mdslib/credentials") if system else _config_home() / "mdslib" / "credentials"
+
+
+def _default_dest(system: bool) -> Path:
+    return Path("/etc/systemd/system") if system else _config_home() / "systemd" / "user"
+
+
+def _config_home() -> Path:
+    return Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser()
+
+
+def _install(files: dict[str, str], dest: Path) -> None:
+    for file, text in files.items():
+        path = dest / file
+        before = path.read_text(encoding="utf-8") if path.exists() else None
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(
+                f"{path} can't be written: {error.strerror}; use --user, run as root, or name a folder with --dest"
+            ) from error
+        typer.echo(f"{'wrote' if before is None else 'unchanged' if before == text else 'replaced'} {path}")
+
+
+def _finish(name: str, todo: list[str], *, system: bool, enable: bool) -> None:
+    control = ["systemctl"] if system else ["systemctl", "--user"]
+    commands = [[*control, "daemon-reload"], [*control, "enable", "--now", f"{name}.timer"]]
+    if enable:
+        for command in commands:
+            _run(command)
+    else:
+        todo = todo + [" ".join(command) for command in commands]
+    if not system:
+        todo = [*todo, "loginctl enable-linger    # so that it runs while you are not logged in"]
+    journal = "journalctl" if system else "journalctl --user"
+    typer.echo("next:")
+    for step in [*todo, f"{' '.join(control)} list-timers {name}.timer", f"{journal} -u {name}.service"]:
+        typer.echo(f"  {step}")
+
+
+def _run(command: list[str]) -> None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise ConfigError(f"--enable needs {command[0]}, which is not on this machine; leave --enable out") from None
+    if done.returncode:
+        why = done.stderr.strip() or f"exit {done.returncode}"
+        raise ConfigError(f"{' '.join(command)} failed: {why}; the units are in place, run it again by hand")
+    typer.echo(f"ran {' '.join(command)}")
