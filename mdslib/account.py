@@ -6,9 +6,8 @@ import math
 
 import numpy as np
 
-from mdslib.events import Status
 from mdslib.protocols import Records
-from mdslib.jit import jit, records
+from mdslib.jit import jit, jit_hot, records
 
 # position, open_qty in units, signed. open_qty: decided but not yet filled, our own orders, parked parts included.
 # avg_px: average entry price. cash: flow of this instrument's trading; the opening cash lies in record 0.
@@ -31,8 +30,6 @@ ACCOUNT = np.dtype(
         ("flatten", "<i8"),
     ]
 )
-
-_CANCELED, _REJECTED, _EXPIRED = int(Status.CANCELED), int(Status.REJECTED), int(Status.EXPIRED)
 
 
 def new_account(instruments: int, cash: float = 0.0) -> Records:
@@ -62,7 +59,7 @@ def new_account(instruments: int, cash: float = 0.0) -> Records:
     return account
 
 
-@jit
+@jit_hot
 def apply_fill(account: Records, k: int, qty: float, px: float, fee: float) -> None:
     """Book one fill of `qty` units (signed) of instrument `k` at `px`, with a fee in currency."""
     a = account[k]
@@ -81,12 +78,6 @@ def apply_fill(account: Records, k: int, qty: float, px: float, fee: float) -> N
     a.cash -= qty * px + fee
     a.fees += fee
     a.fills += 1
-
-
-@jit
-def ends(status: int) -> bool:
-    """Tell whether a status ends an order with quantity left over."""
-    return status == _CANCELED or status == _REJECTED or status == _EXPIRED
 
 
 @jit

@@ -34,7 +34,7 @@ def jit(function: F) -> F:
     >>> ema(1.0, 2.0, 0.5)
     1.5
     """
-    compiled: F = njit(nogil=True)(function)
+    compiled: F = njit(nogil=True, no_cfunc_wrapper=True)(function)
     return compiled
 
 
@@ -43,7 +43,7 @@ def jit_hot(function: F) -> F:
 
     A call passes each array as seven numbers, which for a kernel of a dozen arrays is more work than the kernel does.
     """
-    compiled: F = njit(nogil=True, forceinline=True)(function)
+    compiled: F = njit(nogil=True, forceinline=True, no_cfunc_wrapper=True)(function)
     return compiled
 
 

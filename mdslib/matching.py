@@ -22,7 +22,7 @@ import numpy as np
 from mdslib.account import apply_fill, equity, new_account
 from mdslib.errors import ConfigError, did_you_mean
 from mdslib.events import Status, TimeInForce
-from mdslib.jit import as_records, jit, records
+from mdslib.jit import as_records, jit, jit_hot, records
 from mdslib.protocols import Records
 
 
@@ -135,7 +135,7 @@ def _uniform(seed: int, number: int, chance: int) -> float:
     return x / 2147483647.0
 
 
-@jit
+@jit_hot
 def _fill_qty(venue: Venue, number: int, chance: int, leaves: float) -> float:
     """Return how much of an order fills now: all, or under partial fills a random whole part of it."""
     if venue.partial > 0.0 and abs(leaves) >= 2.0 and _uniform(venue.seed, number, 2 * chance) < venue.partial:
@@ -144,7 +144,7 @@ def _fill_qty(venue: Venue, number: int, chance: int, leaves: float) -> float:
     return leaves
 
 
-@jit
+@jit_hot
 def match(
     work: Records,
     count: np.ndarray,
@@ -200,7 +200,7 @@ def match(
     return n
 
 
-@jit
+@jit_hot
 def _buy_price(limit: float, rested: int, ask: float, low: float) -> float:
     """Return the price at which a buy fills in an event, or nan."""
     if limit != limit:
@@ -210,7 +210,7 @@ def _buy_price(limit: float, rested: int, ask: float, low: float) -> float:
     return limit if low <= limit else np.nan
 
 
-@jit
+@jit_hot
 def _sell_price(limit: float, rested: int, bid: float, high: float) -> float:
     """Return the price at which a sell fills in an event, or nan."""
     if limit != limit:
@@ -220,7 +220,7 @@ def _sell_price(limit: float, rested: int, bid: float, high: float) -> float:
     return limit if high >= limit else np.nan
 
 
-@jit
+@jit_hot
 def write_fill(
     fills: Records, n: int, ts: int, tag: int, k: int, qty: float, px: float, fee: float, leaves: float, status: int
 ) -> int:
@@ -253,7 +253,7 @@ def move(work: Records, source: int, to: int) -> None:
     b.chances = a.chances
 
 
-@jit
+@jit_hot
 def accept(work: Records, count: np.ndarray, ts: int, k: int, qty: float, limit: float, tif: int, tag: int) -> None:
     """Put an order on the books; there must be room."""
     o = work[count[0]]
@@ -320,37 +320,27 @@ def buying_power(account: Records, multiplier: float) -> float:
 
 
 @jit
-def remove(work: Records, count: np.ndarray, ts: int, index: int, status: int, fills: Records, n: int) -> int:
-    """End the working order at `index` without a fill; return how many fills are written now."""
-    o = work[index]
-    n = write_fill(fills, n, ts, o.tag, o.instrument, 0.0, 0.0, 0.0, o.leaves, status)
-    for i in range(index + 1, count[0]):
-        move(work, i, i - 1)
-    count[0] -= 1
-    return n
+def end_orders(
+    work: Records, count: np.ndarray, ts: int, k: int, tif: int, tag: int, status: int, fills: Records, n: int
+) -> int:
+    """End working orders without a fill; return how many fills are written now.
 
-
-@jit
-def cancel_instrument(work: Records, count: np.ndarray, ts: int, k: int, fills: Records, n: int) -> int:
-    """Cancel every working order of instrument `k`."""
-    i = 0
-    while i < count[0]:
-        if work[i].instrument == k:
-            n = remove(work, count, ts, i, _CANCELED, fills, n)
+    Parameters
+    ----------
+    k, tif, tag : int
+        Only orders of this instrument, time in force, tag; -1 is any.
+    """
+    kept = 0
+    for i in range(count[0]):
+        o = work[i]
+        chosen = (k < 0 or o.instrument == k) and (tif < 0 or o.tif == tif) and (tag < 0 or o.tag == tag)
+        if chosen:
+            n = write_fill(fills, n, ts, o.tag, o.instrument, 0.0, 0.0, 0.0, o.leaves, status)
         else:
-            i += 1
-    return n
-
-
-@jit
-def expire_day(work: Records, count: np.ndarray, ts: int, fills: Records, n: int) -> int:
-    """Expire the DAY orders, as the close does."""
-    i = 0
-    while i < count[0]:
-        if work[i].tif == _DAY:
-            n = remove(work, count, ts, i, _EXPIRED, fills, n)
-        else:
-            i += 1
+            if kept != i:
+                move(work, i, kept)
+            kept += 1
+    count[0] = kept
     return n
 
 
@@ -455,16 +445,15 @@ class MatchingEngine:
 
     def cancel(self, ts: int, tag: int) -> Records:
         """Cancel one order by its tag; return its ending as FILL records, empty where it does not work any more."""
-        out = records(1, FILL)
-        for i in range(self.books.count[0]):
-            if self.books.work[i]["tag"] == tag:
-                return out[: remove(self.books.work, self.books.count, ts, i, _CANCELED, out, 0)]
-        return out[:0]
+        return self._ended(ts, -1, tag, _CANCELED)
 
     def expire(self, ts: int) -> Records:
         """Expire the DAY orders; return their endings as FILL records."""
+        return self._ended(ts, _DAY, -1, _EXPIRED)
+
+    def _ended(self, ts: int, tif: int, tag: int, status: int) -> Records:
         out = records(int(self.books.count[0]), FILL)
-        return out[: expire_day(self.books.work, self.books.count, ts, out, 0)]
+        return out[: end_orders(self.books.work, self.books.count, ts, -1, tif, tag, status, out, 0)]
 
     def on_trades(self, ts: object, instrument: object, price: object) -> Records:
         """Match against trades, in order; return FILL records in order."""

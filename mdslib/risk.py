@@ -96,13 +96,12 @@ def make_limits(**values: float) -> Limits:
     return Limits(**typed)  # type: ignore[arg-type]
 
 
-# Running state of the limits: trading state, orders counted, pointer into the sessions, last order, split flips or not.
+# Running state of the limits: trading state, orders counted, pointer into the sessions, last order.
 RISK = np.dtype(
     [
         ("state", "<i8"),
         ("sent", "<i8"),
         ("hour", "<i8"),
-        ("split", "<i8"),
         ("last_ts", "<i8"),
         ("last_instrument", "<i8"),
         ("last_qty", "<f8"),

@@ -10,14 +10,14 @@ import numpy as np
 
 from mdslib.backtesting.result import Result
 from mdslib.errors import ConfigError, DataError
-from mdslib.events import Kind
+from mdslib.events import Kind, Status, TimeInForce
 from mdslib.instruments import Instrument, parse_instrument
 from mdslib.jit import as_records, records
-from mdslib.matching import FILL, Books, Fees, Rules, Venue, make_venue, new_books, parse_rules, with_room
+from mdslib.matching import FILL, Books, Fees, Rules, Venue, end_orders, make_venue, new_books, parse_rules, with_room
 from mdslib.protocols import Records
 from mdslib.risk import Limits
 from mdslib.strategy.contract import Strategy
-from mdslib.strategy.decide import DECISION, Core, new_core
+from mdslib.strategy.decide import DECISION, Core, flatten_now, new_core
 from mdslib.strategy.discovery import find_model
 from mdslib.strategy.driver import Shape, load_driver, strategy_fingerprint
 from mdslib.strategy.fold import FREE, guarded, state_of
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 DEFAULT_LATENCY = "1ms"
 DEFAULT_CASH = 100_000.0
+_DAY, _EXPIRED = int(TimeInForce.DAY), int(Status.EXPIRED)
 
 
 def backtest(
@@ -173,10 +174,19 @@ class _Run:
         self.market: Market = market_of(strategy, data, {*strategy.market_kinds, match_on})
         alpaca = rules is Rules.ALPACA
         single = len(data.instruments) == 1
-        shape = Shape(self.market.kinds, limits is not None, single, True, alpaca, match_on)
+        shape = Shape(
+            self.market.kinds,
+            limits is not None,
+            single,
+            split=alpaca,
+            flatten=flatten is not None,
+            backtest=True,
+            alpaca=alpaca,
+            match_on=match_on,
+        )
         self.driver = load_driver(strategy, shape)
         count = len(data.instruments)
-        self.core: Core = new_core(count, limits, hours_of(data), cash=cash, split=alpaca)
+        self.core: Core = new_core(count, limits, hours_of(data), cash=cash)
         self.state = state_of(strategy, params)
         self.books: Books = new_books(count, cash)
         room = self.market.count // 4 + 4096  # untouched pages cost nothing
@@ -185,31 +195,36 @@ class _Run:
 
     def go(self) -> None:
         """Run from the first event to the last, stopping at each close, and before it to go flat."""
-        for row, ts, flat, expire in self._stops():
-            self._advance(row)
+        for row, ts, flat in self._stops():
+            self._advance(row, 1)
             if flat:
-                self._end(ts, False, False)
-                self._end(ts, False, True)
-            elif expire:
-                self._end(ts, True, False)
-        self._advance(self.market.count)
-        self._end(int(self.cursor[6]), False, False)
+                self.cursor[1] = flatten_now(self.core, row, ts, self.out, self.cursor[1])
+            elif self.books.count[0] > 0:
+                _, count, _ = self.books
+                ended = end_orders(self.books.work, count, ts, -1, _DAY, -1, _EXPIRED, self.fills, self.cursor[2])
+                self.cursor[2] = ended
+            self.cursor[5], self.cursor[6] = 1, ts
+        self._advance(self.market.count, 1)
 
-    def _stops(self) -> list[tuple[int, int, bool, bool]]:
-        times = self.market.times() if self.data.sessions else np.zeros(0, np.int64)
-        marks = [(s.close, False, True) for s in self.data.sessions]
+    def _stops(self) -> list[tuple[int, int, bool]]:
+        """Return (row, time, go flat or expire) of everything that happens between events."""
+        sessions = self.data.sessions
+        marks = [(s.close, False) for s in sessions]
         if self.flatten is not None:
-            marks += [(s.close - self.flatten, True, False) for s in self.data.sessions]
-        return [(int(np.searchsorted(times, ts, "left")), ts, flat, expire) for ts, flat, expire in sorted(marks)]
+            marks += [(s.close - self.flatten, True) for s in sessions]
+        return [(int(np.searchsorted(self.market.time, ts, "left")), ts, flat) for ts, flat in sorted(marks)]
 
-    def _advance(self, end: int) -> None:
-        while self.cursor[0] < end:
+    def _advance(self, end: int, last: int) -> None:
+        """Run the loop up to row `end`, and with `last` end the instant there, growing the room as it asks for it."""
+        while True:
             self._call(
                 lambda: self.driver.backtest_columns(
                     self.market.columns,
+                    self.market.time,
                     self.market.kind,
                     self.market.row,
                     end,
+                    last,
                     self.state,
                     self.core,
                     self.params,
@@ -221,28 +236,7 @@ class _Run:
                     self.cursor,
                 )
             )
-            if self.cursor[0] < end:
-                self._grow()
-
-    def _end(self, ts: int, expire: bool, flat: bool) -> None:
-        while True:
-            self._call(
-                lambda: self.driver.end_instant(
-                    ts,
-                    expire,
-                    flat,
-                    self.state,
-                    self.core,
-                    self.params,
-                    self.limits or FREE,
-                    self.venue,
-                    self.books,
-                    self.out,
-                    self.fills,
-                    self.cursor,
-                )
-            )
-            if self.cursor[5] == 0 or flat:
+            if self.cursor[0] >= end and (self.cursor[5] == 0 or last == 0):
                 return
             self._grow()
 

@@ -11,14 +11,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mdslib.account import ACCOUNT, apply_fill, ends, new_account
-from mdslib.events import Verb
-from mdslib.jit import jit, records
+from mdslib.account import ACCOUNT, apply_fill, new_account
+from mdslib.events import Status, Verb
+from mdslib.jit import jit, jit_hot, records
 from mdslib.protocols import Records
 from mdslib.risk import RISK, Limits, check_order, check_state, count_order
 
 ORDER, TARGET, CANCEL = int(Verb.ORDER), int(Verb.TARGET), int(Verb.CANCEL)
 RELEASE = int(Verb.RELEASE)
+CANCELED, ENDED = int(Status.CANCELED), int(Status.EXPIRED)  # canceled, rejected, expired
 ABSURD = 1e12  # units; no order of that size is meant
 
 DECISION = np.dtype(
@@ -53,30 +54,46 @@ class Core(NamedTuple):
     hours: np.ndarray  # int64, (sessions, 2)
 
 
-def new_core(instruments: int, limits: Limits | None, hours: np.ndarray, *, cash: float, split: bool) -> Core:
+def new_core(instruments: int, limits: Limits | None, hours: np.ndarray, *, cash: float) -> Core:
     """Return the state before the first event."""
     rate = limits.max_orders_per_minute if limits is not None else 0
     risk = records(1, RISK)
-    risk[0]["split"] = split
     recent = np.zeros(max(1, rate), np.int64)
     hours = np.ascontiguousarray(hours, np.int64).reshape(-1, 2)
     return Core(new_account(instruments, cash), risk, recent, hours)
 
 
-@jit
-def _write(
-    out: Records,
-    n: int,
-    seq: int,
-    ts: int,
-    k: int,
-    number: int,
+@jit_hot
+def note(
     verb: int,
-    qty: float,
+    asked: int,
+    amount: float,
     limit: float,
     tif: int,
-    last: float,
+    seq: int,
+    ts: int,
+    event_k: int,
+    number: int,
+    account: Records,
+    out: Records,
+    n: int,
 ) -> int:
+    """Write down what one leg asks for, a target resolved; return how many decisions are written now.
+
+    Its `denied` is 1 where the leg is no valid order: not a number, nothing, absurd, or of an unknown instrument.
+    """
+    k = asked if asked >= 0 else event_k
+    inside = k < len(account)
+    if not inside:
+        k = event_k
+    qty = amount
+    if verb == TARGET:
+        qty = amount - account[k].position - account[k].open_qty
+        if qty == 0.0:
+            return n
+    valid = inside and (
+        verb == CANCEL or (qty != 0.0 and abs(qty) < ABSURD and not limit <= 0.0 and limit != np.inf and verb <= CANCEL)
+    )
     d = out[n]
     d.seq = seq
     d.ts_event = ts
@@ -84,231 +101,128 @@ def _write(
     d.leg = number
     d.verb = verb
     d.tif = tif
-    d.denied = 0
+    d.denied = 0 if valid else 1
     d.qty = qty
     d.parked = 0.0
     d.limit = limit
-    d.reference = last
+    d.reference = account[k].last_px
     d.bound = 0.0
-    d.value = 0.0
+    d.value = 0.0 if valid else qty
     return n + 1
 
 
-@jit
+@jit_hot
 def reserve(account: Records, k: int, qty: float) -> None:
     """Count a quantity as working from the moment it is decided, so that a target is not ordered twice."""
-    account[k].open_qty += qty
+    a = account[k]
+    a.open_qty += qty
     if qty > 0.0:
-        account[k].buys += qty
+        a.buys += qty
     else:
-        account[k].sells -= qty
+        a.sells -= qty
 
 
-@jit
+@jit_hot
 def free(account: Records, k: int, qty: float) -> None:
     """Undo a reservation: filled, canceled, rejected or denied."""
-    account[k].open_qty -= qty
+    a = account[k]
+    a.open_qty -= qty
     if qty > 0.0:
-        account[k].buys -= qty
+        a.buys -= qty
     else:
-        account[k].sells += qty
+        a.sells += qty
 
 
 @jit
-def _sendable(account: Records, k: int, qty: float) -> float:
-    """Return the part of an order that does not flip the position; what closing orders already hold counts."""
-    position = account[k].position
-    if position > 0.0 and qty < 0.0:
-        return max(qty, min(0.0, account[k].sells - position))
-    if position < 0.0 and qty > 0.0:
-        return min(qty, max(0.0, -position - account[k].buys))
-    return qty
-
-
-@jit
-def _net_parked(account: Records, k: int, qty: float) -> float:
-    """Let an order first take back what is parked on the other side; return what is left of it."""
-    w = account[k]
-    if w.parked * qty < 0.0:
-        netted = min(abs(qty), abs(w.parked)) * (1.0 if qty > 0.0 else -1.0)
-        w.parked += netted
-        account[k].open_qty += netted
-        return qty - netted
-    return qty
-
-
-@jit
-def _drop_parked(account: Records, k: int) -> None:
-    account[k].open_qty -= account[k].parked
-    account[k].parked = 0.0
-
-
-@jit
-def _place(account: Records, risk: Records, out: Records, n: int, k: int, qty: float) -> None:
-    """Reserve decision `n - 1`, splitting a flip where the venue needs that."""
-    d = out[n - 1]
-    now = qty
-    if risk[0].split != 0:
-        left = _net_parked(account, k, qty)
-        now = _sendable(account, k, left)
-        rest = left - now
-        account[k].parked += rest
-        account[k].open_qty += rest
-        d.parked = qty - now
-    d.qty = now
-    if now != 0.0:
-        reserve(account, k, now)
-
-
-@jit
-def _quantity(verb: int, qty: float, account: Records, k: int) -> float:
-    if verb == TARGET:
-        return qty - account[k].position - account[k].open_qty
-    return qty
-
-
-@jit
-def _valid(verb: int, k: int, qty: float, limit: float, count: int) -> bool:
-    if k < 0 or k >= count or verb < ORDER or verb > CANCEL:
-        return False
-    if verb == CANCEL:
-        return True
-    return qty == qty and qty != 0.0 and abs(qty) < ABSURD and not (limit <= 0.0) and limit != np.inf
-
-
-@jit
-def _deny(out: Records, n: int, reason: int, bound: float, value: float) -> None:
-    d = out[n - 1]
+def deny(d: Records, reason: int, bound: float, value: float) -> None:
+    """Mark a decision as denied, with the limit's value and the order's."""
     d.denied = reason
     d.bound = bound
     d.value = value
 
 
 @jit
-def decide_free(
-    verb: int,
-    asked: int,
-    amount: float,
-    limit: float,
-    tif: int,
-    seq: int,
-    ts: int,
-    event_k: int,
-    number: int,
-    account: Records,
-    risk: Records,
-    recent: np.ndarray,
-    hours: np.ndarray,
-    limits: Limits,
-    out: Records,
-    n: int,
-) -> int:
-    """Decide one leg without limits; return how many decisions are written now."""
-    k = asked if asked >= 0 else event_k
-    inside = 0 <= k < len(account)
-    qty = _quantity(verb, amount, account, k) if inside else amount
-    if verb == TARGET and qty == 0.0:
-        return n
-    last = account[k].last_px if inside else np.nan
-    n = _write(out, n, seq, ts, k if inside else 0, number, verb, qty, limit, tif, last)
-    if not _valid(verb, k, qty, limit, len(account)):
-        _deny(out, n, 1, 0.0, qty)
-    elif verb == CANCEL:
-        _drop_parked(account, k)
-    elif risk[0].state != 0 and check_state(risk, account, k, qty) != 0:
-        _deny(out, n, check_state(risk, account, k, qty), 0.0, qty)
-    else:
-        _place(account, risk, out, n, k, qty)
-    return n
-
-
-@jit
-def decide_limited(
-    verb: int,
-    asked: int,
-    amount: float,
-    limit: float,
-    tif: int,
-    seq: int,
-    ts: int,
-    event_k: int,
-    number: int,
-    account: Records,
-    risk: Records,
-    recent: np.ndarray,
-    hours: np.ndarray,
-    limits: Limits,
-    out: Records,
-    n: int,
-) -> int:
-    """Decide one leg under the limits; return how many decisions are written now."""
-    k = asked if asked >= 0 else event_k
-    inside = 0 <= k < len(account)
-    qty = _quantity(verb, amount, account, k) if inside else amount
-    if verb == TARGET and qty == 0.0:
-        return n
-    last = account[k].last_px if inside else np.nan
-    n = _write(out, n, seq, ts, k if inside else 0, number, verb, qty, limit, tif, last)
-    if not _valid(verb, k, qty, limit, len(account)):
-        _deny(out, n, 1, 0.0, qty)
-        return n
-    if verb == CANCEL:
-        _drop_parked(account, k)
-        return n
-    reason, bound, value = check_order(limits, risk, recent, hours, account, ts, k, qty, limit)
+def by_state(account: Records, risk: Records, out: Records, n: int) -> None:
+    """Deny the last decision if the trading state does not let it through."""
+    d = out[n - 1]
+    reason = check_state(risk, account, int(d.instrument), d.qty)
     if reason != 0:
-        _deny(out, n, reason, bound, value)
-    else:
-        count_order(risk, recent, ts, k, qty, limit)
-        _place(account, risk, out, n, k, qty)
-    return n
+        deny(d, reason, 0.0, d.qty)
 
 
 @jit
-def apply_update(
-    account: Records,
-    risk: Records,
-    k: int,
-    status: int,
-    last_qty: float,
-    last_px: float,
-    leaves: float,
-    fee: float,
-    seq: int,
-    ts: int,
-    number: int,
-    out: Records,
-    n: int,
-) -> int:
-    """Book one order update, then send what waited for it; return how many decisions are written now."""
+def by_limits(
+    account: Records, risk: Records, recent: np.ndarray, hours: np.ndarray, limits: Limits, out: Records, n: int
+) -> None:
+    """Deny the last decision if a limit speaks; else remember it for the rate and the duplicate limits."""
+    d = out[n - 1]
+    k = int(d.instrument)
+    reason, bound, value = check_order(limits, risk, recent, hours, account, d.ts_event, k, d.qty, d.limit)
+    if reason != 0:
+        deny(d, reason, bound, value)
+    else:
+        count_order(risk, recent, d.ts_event, k, d.qty, d.limit)
+
+
+@jit
+def split_flip(account: Records, out: Records, n: int) -> None:
+    """Park the part of the last decision that would flip the position, after taking back what is parked against it."""
+    d = out[n - 1]
+    a = account[int(d.instrument)]
+    left = d.qty
+    if a.parked * left < 0.0:
+        netted = min(abs(left), abs(a.parked)) * (1.0 if left > 0.0 else -1.0)
+        a.parked += netted
+        a.open_qty += netted
+        left -= netted
+    now = left
+    if a.position > 0.0 and left < 0.0:
+        now = max(left, min(0.0, a.sells - a.position))
+    elif a.position < 0.0 and left > 0.0:
+        now = min(left, max(0.0, -a.position - a.buys))
+    a.parked += left - now
+    a.open_qty += left - now
+    d.parked = d.qty - now
+    d.qty = now
+
+
+@jit
+def drop_parked(account: Records, k: int) -> None:
+    """Give up what waits for a close."""
+    a = account[k]
+    a.open_qty -= a.parked
+    a.parked = 0.0
+
+
+@jit_hot
+def book(account: Records, k: int, status: int, last_qty: float, last_px: float, leaves: float, fee: float) -> None:
+    """Book one order update: a fill, and the end of an order with quantity left."""
     if last_qty != 0.0:
         free(account, k, last_qty)
         apply_fill(account, k, last_qty, last_px, fee)
-    if ends(status):
+    if status >= CANCELED and status <= ENDED and leaves != 0.0:
         free(account, k, leaves)
-    if account[k].parked != 0.0 or account[k].flatten != 0:
-        n = _release(account, risk, k, seq, ts, number, out, n)
-    return n
 
 
 @jit
-def _release(account: Records, risk: Records, k: int, seq: int, ts: int, number: int, out: Records, n: int) -> int:
-    w = account[k]
-    position = account[k].position
-    if w.flatten != 0:
-        if w.buys != 0.0 or w.sells != 0.0 or position == 0.0:
+def release(account: Records, risk: Records, k: int, seq: int, ts: int, out: Records, n: int) -> int:
+    """Send what waited for a close, or the close at the end of the day; return how many decisions are written now."""
+    a = account[k]
+    if a.flatten != 0:
+        if a.buys != 0.0 or a.sells != 0.0 or a.position == 0.0:
             return n
-        qty = -position
+        qty = -a.position
     else:
-        qty = w.parked
-        if position * qty < 0.0:
-            if w.buys == 0.0 and w.sells == 0.0:  # the close did not happen: the flip is off
-                _drop_parked(account, k)
+        qty = a.parked
+        if a.position * qty < 0.0:
+            if a.buys == 0.0 and a.sells == 0.0:  # the close did not happen: the flip is off
+                drop_parked(account, k)
             return n
-        _drop_parked(account, k)
+        drop_parked(account, k)
         if risk[0].state != 0:
             return n
-    n = _write(out, n, seq, ts, k, number, RELEASE, qty, np.nan, 0, account[k].last_px)
+    n = note(RELEASE, k, qty, np.nan, 0, seq, ts, k, 8, account, out, n)
+    out[n - 1].denied = 0
     reserve(account, k, qty)
     return n
 
@@ -319,14 +233,20 @@ def flatten(account: Records, risk: Records, seq: int, ts: int, out: Records, n:
     if risk[0].state == 0:
         risk[0].state = 1
     for k in range(len(account)):
-        w = account[k]
-        _drop_parked(account, k)
-        w.flatten = 1
-        if w.buys != 0.0 or w.sells != 0.0:
-            n = _write(out, n, seq, ts, k, k, CANCEL, 0.0, np.nan, 0, account[k].last_px)
+        a = account[k]
+        drop_parked(account, k)
+        a.flatten = 1
+        if a.buys != 0.0 or a.sells != 0.0:
+            n = note(CANCEL, k, 0.0, np.nan, 0, seq, ts, k, 8, account, out, n)
         else:
-            n = _release(account, risk, k, seq, ts, k, out, n)
+            n = release(account, risk, k, seq, ts, out, n)
     return n
 
 
-__all__ = ["ACCOUNT", "DECISION", "Core", "apply_update", "decide_free", "decide_limited", "flatten", "new_core"]
+@jit
+def flatten_now(core: Core, seq: int, ts: int, out: Records, n: int) -> int:
+    """Call `flatten` from outside a driver."""
+    return flatten(core.account, core.risk, seq, ts, out, n)
+
+
+__all__ = ["ACCOUNT", "DECISION", "Core", "book", "flatten", "new_core", "note", "release", "reserve"]

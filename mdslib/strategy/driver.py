@@ -19,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from mdslib import account, matching
+from mdslib import matching
 from mdslib.errors import ModelError
 from mdslib.events import EVENT_TYPES, SCHEMAS, Kind, OrderUpdate, Timer
 from mdslib.jit import borrow, compiling, jit
@@ -44,6 +44,10 @@ class Shape(NamedTuple):
         One instrument, number 0, in all columns.
     backtest : bool
         With matching.
+    split : bool
+        Flips are split: the venue refuses them in one order.
+    flatten : bool
+        The run may be told to go flat.
     alpaca : bool
         With Alpaca's refusals, so with the venue's own books.
     match_on : Kind or None
@@ -53,6 +57,8 @@ class Shape(NamedTuple):
     kinds: tuple[Kind, ...]
     limited: bool
     single: bool = False
+    split: bool = False
+    flatten: bool = False
     backtest: bool = False
     alpaca: bool = False
     match_on: Kind | None = None
@@ -130,21 +136,24 @@ def strategy_fingerprint(strategy: Strategy) -> str:
 
 def _kernels() -> dict[str, Callable[..., Any]]:
     """Return the library's kernels that drivers call, by the names that the source uses."""
-    return {
-        "decide_free": decide.decide_free,
-        "decide_limited": decide.decide_limited,
-        "apply_update": decide.apply_update,
-        "flatten": decide.flatten,
-        "reserve": decide.reserve,
-        "free": decide.free,
-        "match": matching.match,
-        "accept": matching.accept,
-        "refuse": matching.refuse,
-        "cancel_instrument": matching.cancel_instrument,
-        "expire_day": matching.expire_day,
-        "write_fill": matching.write_fill,
-        "apply_fill": account.apply_fill,
-    }
+    kernels = (
+        decide.note,
+        decide.reserve,
+        decide.free,
+        decide.by_state,
+        decide.by_limits,
+        decide.split_flip,
+        decide.drop_parked,
+        decide.book,
+        decide.release,
+        decide.flatten,
+        matching.match,
+        matching.accept,
+        matching.refuse,
+        matching.end_orders,
+        matching.write_fill,
+    )
+    return {kernel.__name__: kernel for kernel in kernels}
 
 
 _loaded: dict[str, ModuleType] = {}

@@ -72,7 +72,8 @@ class Fold:
         self.limits = limits
         self.fingerprint = strategy_fingerprint(strategy)
         hours = np.zeros((0, 2), np.int64) if hours is None else hours
-        self.core: Core = new_core(len(instruments), limits, hours, cash=cash, split=split_flips)
+        self.core: Core = new_core(len(instruments), limits, hours, cash=cash)
+        self._split = split_flips
         self.state = state_of(strategy, self.params)
         self.position = 0
         self._cursor = np.zeros(8, np.int64)
@@ -83,6 +84,9 @@ class Fold:
     def account(self) -> Records:
         """The account that the strategy sees: ACCOUNT records, one an instrument."""
         return self.core.account
+
+    def _shape(self, kinds: tuple[Kind, ...], *, single: bool) -> Shape:
+        return Shape(kinds, self.limits is not None, single, split=self._split, flatten=True)
 
     def feed(self, arrived: Records) -> Records:
         """Fold tape records that have just arrived.
@@ -103,7 +107,7 @@ class Fold:
             Where the step raised; `row` is the index within `arrived`, and `decisions` on the error hold what stands.
         """
         if self._live is None:
-            self._live = load_driver(self.strategy, Shape(self.strategy.market_kinds, self.limits is not None))
+            self._live = load_driver(self.strategy, self._shape(self.strategy.market_kinds, single=False))
         driver, arrived = self._live, as_records(arrived)
         return self._drive(
             lambda: driver.fold_records(
@@ -125,7 +129,7 @@ class Fold:
 
     def run_market(self, market: Market) -> Records:
         """Fold columns that `market_of` has prepared."""
-        driver = load_driver(self.strategy, Shape(market.kinds, self.limits is not None, len(self.instruments) == 1))
+        driver = load_driver(self.strategy, self._shape(market.kinds, single=len(self.instruments) == 1))
         self._out = records(market.count // 4 + 256, DECISION)  # untouched pages cost nothing
         decisions = self._drive(
             lambda: driver.fold_columns(
@@ -239,6 +243,3 @@ def _views(state: Any) -> Any:
     if isinstance(state, tuple):
         return type(state)(*[as_records(a) if a.dtype.names else a for a in state])
     return as_records(state) if state.dtype.names else state
-
-
-__all__ = ["FREE", "Fold", "Kind", "guarded"]

@@ -26,6 +26,8 @@ class Market(NamedTuple):
         One NamedTuple of columns a kind, timers first.
     kind, row : numpy.ndarray of uint8 and int64, shape (count,)
         The merged order; empty where there is one kind only.
+    time : numpy.ndarray of int64, shape (count,)
+        The time of every event in merged order, ns.
     count : int
         Events in all.
     """
@@ -34,21 +36,8 @@ class Market(NamedTuple):
     columns: tuple[Any, ...]
     kind: np.ndarray
     row: np.ndarray
+    time: np.ndarray
     count: int
-
-    def times(self) -> np.ndarray:
-        """Return the time of every event in merged order, ns."""
-        if len(self.kind) == 0:
-            return np.asarray(self.columns[0].ts_event)
-        out = np.empty(self.count, np.int64)
-        for columns in self.columns:
-            chosen = self.kind == (Kind.TIMER if isinstance(columns, TimerColumns) else _kind_of(columns))
-            out[chosen] = columns.ts_event[self.row[chosen]]
-        return out
-
-
-def _kind_of(columns: Any) -> Kind:
-    return next(kind for kind, made in COLUMNS.items() if isinstance(columns, made))
 
 
 def hours_of(data: MarketData) -> np.ndarray:
@@ -91,8 +80,8 @@ def market_of(strategy: Strategy, data: MarketData, kinds: Sequence[Kind]) -> Ma
         columns.insert(0, timer)
         times.insert(0, timer.ts_event)
         codes.insert(0, int(Kind.TIMER))
-    kind, row = _merge(times, codes)
-    return Market(tuple(t.kind for t in tables), tuple(columns), kind, row, sum(len(t) for t in times))
+    kind, row, time = _merge(times, codes)
+    return Market(tuple(t.kind for t in tables), tuple(columns), kind, row, time, len(time))
 
 
 def _columns(table: Table) -> Any:
@@ -123,11 +112,12 @@ def timer_columns(timers: Sequence[TimerSpec], hours: np.ndarray) -> TimerColumn
     return TimerColumns(joined[by_time], which[by_time], number[by_time])
 
 
-def _merge(times: list[np.ndarray], codes: list[int]) -> tuple[np.ndarray, np.ndarray]:
+def _merge(times: list[np.ndarray], codes: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Merge by time, then by place; a single kind needs no order."""
     if len(times) == 1:
-        return np.zeros(0, np.uint8), np.zeros(0, np.int64)
+        return np.zeros(0, np.uint8), np.zeros(0, np.int64), times[0]
     kind = np.concatenate([np.full(len(t), code, np.uint8) for t, code in zip(times, codes, strict=True)])
     row = np.concatenate([np.arange(len(t), dtype=np.int64) for t in times])
-    by_time = np.argsort(np.concatenate(times), kind="stable")
-    return kind[by_time], row[by_time]
+    time = np.concatenate(times)
+    by_time = np.argsort(time, kind="stable")
+    return kind[by_time], row[by_time], time[by_time]
