@@ -1,0 +1,92 @@
+"""`mds import lean`, `mds data ls`, `mds data made`: put market data into the store and see what it holds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mdslib.errors import DataError
+from mdslib.store.parquet import ParquetStore
+
+import_app = typer.Typer(help="Import recorded market data into the store.", no_args_is_help=True)
+data_app = typer.Typer(help="List and make what the store holds.", no_args_is_help=True)
+
+StoreOption = Annotated[
+    Path | None, typer.Option("--store", help="Folder of recorded data; the settings' store unless given.")
+]
+
+
+@import_app.callback()
+def _importers() -> None:
+    """Import recorded market data into the store."""
+
+
+@import_app.command("lean")
+def import_lean_command(
+    path: Annotated[Path, typer.Argument(help="A Lean zip file, or a folder of them.")],
+    symbol: Annotated[str, typer.Option(help="What the rows are of, such as SPY.")],
+    store: StoreOption = None,
+) -> None:
+    """Import QuantConnect Lean's trades, quotes and bars; a day that is stored already is replaced."""
+    from mdslib.store.lean import import_lean
+
+    opened = _opened(store)
+    reports = import_lean(path, symbol, opened, lambda report: typer.echo(str(report), err=bool(report.error)))
+    failed = [report for report in reports if report.error]
+    stored = [report for report in reports if not report.error and not report.skipped]
+    rows = sum(report.rows for report in stored)
+    typer.echo(f"{len(stored)} of {len(reports)} files imported, {rows:,} rows, into {opened.root}")
+    if failed:
+        names = ", ".join(report.file for report in failed)
+        raise DataError(f"{len(failed)} of {len(reports)} files were not imported: {names}; the reasons are above")
+    if not stored:
+        raise DataError(f"import lean: {path} holds no file of {symbol}; the names are above")
+
+
+@data_app.command("ls")
+def list_command(
+    store: StoreOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list, one object a part.")] = False,
+) -> None:
+    """List what the store holds: one line a symbol, kind and day."""
+    opened = _opened(store)
+    rows = opened.list()
+    if as_json:
+        typer.echo(json.dumps(rows, indent=1))
+        return
+    for row in rows:
+        name = f"{row['venue']}:{row['symbol']}"
+        counts = f"{row['rows']:>12,} rows {row['bytes']:>12,} bytes"
+        typer.echo(f"{name:<17} {row['kind']:<9} {row['date']:<10} {counts}")
+    typer.echo(f"{len(rows)} parts in {opened.root}")
+
+
+@data_app.command("made")
+def made_command(
+    store: StoreOption = None,
+    date: Annotated[str, typer.Option(help="The trading day to make, YYYY-MM-DD.")] = "2025-06-12",
+    symbol: Annotated[str, typer.Option(help="The symbol to make it for.")] = "SPY",
+    trades: Annotated[int, typer.Option(help="How many trades, about.")] = 200_000,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same bytes.")] = 7,
+) -> None:
+    """Make a trading day of the project's own and store it; it needs no data of anybody's."""
+    from mdslib.calendar import parse_date
+    from mdslib.instruments import parse_instrument
+    from mdslib.store.made import describe_made, made_day
+    from mdslib.store.parquet import Source
+
+    opened = _opened(store)
+    table = made_day(date, symbol, trades, seed)
+    opened.write(table, parse_instrument(symbol), parse_date(date), source=[Source(f"made, seed {seed}", "")])
+    typer.echo(f"{symbol} {date}: {describe_made(table)}; stored in {opened.root}")
+
+
+def _opened(store: Path | None) -> ParquetStore:
+    if store is not None:
+        return ParquetStore(store)
+    from mdslib.config import load_settings
+
+    return ParquetStore(load_settings().store)

@@ -1,0 +1,30 @@
+"""`mds is-session`: does the exchange trade on a day? systemd's ``ExecCondition`` asks it."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Annotated
+
+import typer
+
+from mdslib import calendar
+from mdslib.clock import wall_ns
+
+_CLOSED = 1
+
+
+def is_session_command(
+    date: Annotated[str | None, typer.Option(help="The day, YYYY-MM-DD; today at the exchange unless given.")] = None,
+    exchange: Annotated[str, typer.Option(help="A trading calendar: NYSE, or 24/7, or another.")] = "NYSE",
+) -> None:
+    """Tell whether a day is a trading day: exit code 0 yes, 1 no; one line says why."""
+    zone = calendar.zone(exchange)
+    day = calendar.parse_date(date) if date else datetime.datetime.fromtimestamp(wall_ns() / 1e9, zone).date()
+    session = calendar.session(day, exchange)
+    if session is None:
+        typer.echo(f"{exchange} is closed on {day}: {calendar.why_closed(day, exchange)}")
+        raise typer.Exit(_CLOSED)
+    hours = " to ".join(
+        datetime.datetime.fromtimestamp(ts // 10**9, zone).strftime("%H:%M") for ts in (session.open, session.close)
+    )
+    typer.echo(f"{exchange} trades on {day}: {hours} {zone.key}")
