@@ -150,7 +150,8 @@ class Core:
         self._positions = [0.0] * len(instruments)
         self._names = {i.symbol: (k, i) for k, i in enumerate(instruments)}
         self._names |= {make_id("asset", i.symbol): (k, i) for k, i in enumerate(instruments)}
-        self._kind = Kind.TRADE if Kind.TRADE in market.tables else Kind.BAR
+        # As in the back-test: orders match against trades where the data has them, else quotes, else bars.
+        self._kind = next(kind for kind in (Kind.TRADE, Kind.QUOTE, Kind.BAR) if kind in market.tables)
         self._told = 0
 
     def warm(self) -> None:
@@ -175,14 +176,14 @@ class Core:
         lo, self._told = self._told, max(hi, self._told)
         if hi <= lo:
             return
-        if self._kind is Kind.TRADE:
-            fills = self.engine.on_trades(*self.market.columns(Kind.TRADE, lo, hi, ("ts_event", "instrument", "price")))
-        elif Kind.BAR in self.market.tables:
-            names = ("ts_event", "instrument", "open", "low", "high", "close")
-            fills = self.engine.on_bars(*self.market.columns(Kind.BAR, lo, hi, names))
-        else:
-            return
-        self._book(fills)
+        names, match = {
+            Kind.TRADE: (("price",), self.engine.on_trades),
+            Kind.QUOTE: (("bid", "ask"), self.engine.on_quotes),
+            Kind.BAR: (("open", "low", "high", "close"), self.engine.on_bars),
+        }[self._kind]
+        columns = self.market.columns(self._kind, lo, hi, ("ts_event", "instrument", *names))
+        if len(columns[0]):
+            self._book(match(*columns))
 
     def settle(self, hi: int) -> None:
         """Tell the engine all events up to number `hi`, so that prices and books are current."""

@@ -3,7 +3,8 @@
 A live run over real sockets becomes repeatable, and equal to a back-test fill for fill. It measures no latency. The
 conversation runs on ``/sim/time``, in JSON text frames; ``now`` and ``wake`` are ns UTC.
 
-1. An *instant* T is all market events with one ``ts_event``, or a timer of the session's, or the session's close. The
+1. An *instant* T is all market events with one ``ts_event``, or a timer of the session's, or the trading session's close
+   (which comes before events of the same time). The
    exchange matches the working orders against T's events (an order sent at S matches from the first event after
    S + latency), so its books hold T's fills at once. It sends T's events on the data websocket, in as few frames as
    ``batch`` allows, then tells ::
@@ -65,13 +66,14 @@ class Stepper:
 
     async def _play_instant(self, instant: int) -> None:
         floor = self.floor
-        lo, hi = floor.sent, floor.market.position(instant)
         floor.core.now = instant
         floor.phase = "market"
+        lo, hi = floor.sent, floor.market.position(instant)
         if self._closes and self._closes[0] <= instant:
+            # The close is an instant of its own, before the events of its time, as it is in the back-test.
             self._closes.pop(0)
             floor.core.expire(instant)
-        if hi > lo:
+        elif hi > lo:
             floor.core.on_market(hi)
             await floor.send_market(lo, hi)
         await self._barrier()

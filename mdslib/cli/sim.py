@@ -1,0 +1,122 @@
+"""The command `mds sim`: the local exchange in the foreground."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import signal
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mdslib.errors import ConfigError
+
+_NEW_YORK = "America/New_York"
+
+
+def sim_command(
+    data: Annotated[Path | None, typer.Option(help="A Lean zip file, or a folder of them; the made day by default.")] = None,
+    store: Annotated[Path | None, typer.Option(help="A store, as `mds import` fills it.")] = None,
+    symbol: Annotated[list[str] | None, typer.Option(help="What is traded; may be repeated. SPY by default.")] = None,
+    date: Annotated[str | None, typer.Option(help="The day, YYYY-MM-DD.")] = None,
+    kind: Annotated[list[str] | None, typer.Option(help="trades, quotes, bars; may be repeated.")] = None,
+    extended: Annotated[bool, typer.Option("--extended", help="Play the extended hours too.")] = False,
+    start: Annotated[str | None, typer.Option("--from", help="First instant, HH:MM[:SS] New York.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="Last instant, HH:MM[:SS] New York.")] = None,
+    mode: Annotated[str, typer.Option(help="real, fast (see --speed), free (as fast as clients read), lockstep.")] = "real",
+    speed: Annotated[float | None, typer.Option(help="Seconds of the day a second; means --mode fast.")] = None,
+    batch: Annotated[int, typer.Option(help="Messages in one frame, at most.")] = 100,
+    rules: Annotated[str, typer.Option(help="permissive or alpaca.")] = "alpaca",
+    latency_ms: Annotated[float, typer.Option(help="From an order to its first possible fill.")] = 1.0,
+    cash: Annotated[float, typer.Option(help="Opening cash, USD.")] = 100_000.0,
+    fee_bps: Annotated[float, typer.Option(help="Fee of a fill, in basis points of its value.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Of the random partial fills.")] = 0,
+    port: Annotated[int, typer.Option(help="0 takes a free one.")] = 8765,
+    feeds: Annotated[str, typer.Option(help="Feeds in the plan; others are refused with 409.")] = "iex,sip,delayed_sip,test",
+    symbol_limit: Annotated[int, typer.Option(help="Most symbols of a subscription (405 beyond); 0: no limit.")] = 0,
+    history: Annotated[str, typer.Option(help="past: only what lies before the exchange's now; all: the whole day.")] = "past",
+    rate_limit: Annotated[bool, typer.Option("--rate-limit", help="Answer 429 beyond 200 calls a minute.")] = False,
+    wait_for_client: Annotated[bool, typer.Option(help="Hold the day until a data client has subscribed.")] = True,
+    log: Annotated[Path | None, typer.Option(help="Folder for the log of what is sent and ordered.")] = None,
+    exit_after: Annotated[float | None, typer.Option(help="Seconds to stay up after the day's end; else until a signal.")] = None,
+    key: Annotated[str, typer.Option(envvar="MDS_SIM_KEY", show_envvar=True, help="The only key let in; else any.")] = "",
+    secret: Annotated[str, typer.Option(envvar="MDS_SIM_SECRET", show_envvar=True, help="Its secret.")] = "",
+) -> None:
+    """Run a local exchange that speaks Alpaca's protocols on 127.0.0.1."""
+    from mdslib.calendar import parse_date
+    from mdslib.sim.options import Mode, SimOptions
+    from mdslib.sim.server import bind, serve
+    from mdslib.sim.source import open_day
+
+    bind(port).close()  # a used port is said at once, before the day is read
+    day = parse_date(date) if date else None
+    market = open_day(data, store, symbol or ["SPY"], day, kind or ["trades"], extended=extended)
+    played = day or (market.sessions[0].date if market.sessions else None)
+    options = SimOptions(
+        mode=Mode.FAST if speed is not None else mode,
+        speed=1.0 if speed is None else speed,
+        batch=batch,
+        rules=rules,
+        latency=int(latency_ms * 1_000_000),
+        cash=cash,
+        fee_bps=fee_bps,
+        seed=seed,
+        key=key,
+        secret=secret,
+        feeds=tuple(name.strip() for name in feeds.split(",")),
+        symbol_limit=symbol_limit,
+        history=history,
+        enforce_rate_limit=rate_limit,
+        wait_for_client=wait_for_client,
+        from_ts=_instant("--from", start, played),
+        to_ts=_instant("--to", end, played),
+        log_dir=log,
+        port=port,
+        exit_after=exit_after,
+    )
+
+    def ready(bound: int, stop: asyncio.Event) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        typer.echo(_welcome(bound, market, options))
+
+    asyncio.run(serve(market, options, ready))
+
+
+def _instant(option: str, text: str | None, day: datetime.date | None) -> int | None:
+    """Return ns UTC of a New York time of day."""
+    from zoneinfo import ZoneInfo
+
+    if text is None:
+        return None
+    try:
+        clock = datetime.time.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"{option} must be a time of day in New York like 09:45 or 09:45:30, received {text!r}") from None
+    if day is None:
+        raise ConfigError(f"{option} needs a day: say which with --date YYYY-MM-DD")
+    moment = datetime.datetime.combine(day, clock, ZoneInfo(_NEW_YORK))
+    epoch = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+    return (moment - epoch) // datetime.timedelta(microseconds=1) * 1000
+
+
+def _welcome(port: int, market: Any, options: Any) -> str:
+    host = f"127.0.0.1:{port}"
+    hint = "yours" if options.key else "any"
+    return "\n".join(
+        [
+            f"exchange   {market!r}",
+            f"           mode {options.mode}, speed {options.speed:g}, rules {options.rules}",
+            f"data       ws://{host}/v2/iex (also sip, delayed_sip, test)",
+            f"trading    http://{host}",
+            f"updates    ws://{host}/stream",
+            f"history    http://{host}",
+            f"clock      ws://{host}/sim/time",
+            "for a session, in its shell:",
+            f"  export MDS_DATA_STREAM_URL=ws://{host} MDS_DATA_URL=http://{host} MDS_TRADE_URL=http://{host}",
+            f"  export ALPACA_DATA_PUBLIC_KEY={hint} ALPACA_DATA_SECRET_KEY={hint}",
+            f"  export ALPACA_TRADE_PUBLIC_KEY={hint} ALPACA_TRADE_SECRET_KEY={hint}",
+            "the day begins when a data client has subscribed; Ctrl-C ends it" if options.wait_for_client else "the day has begun; Ctrl-C ends it",
+        ]
+    )

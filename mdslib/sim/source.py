@@ -1,0 +1,86 @@
+"""Where the day that an exchange plays comes from: Lean's files, the store, or the project's own made day."""
+
+from __future__ import annotations
+
+import datetime
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from mdslib.errors import DataError
+from mdslib.table import MarketData
+
+
+def open_day(
+    data: Path | None = None,
+    store: Path | None = None,
+    symbols: Sequence[str] = ("SPY",),
+    date: datetime.date | None = None,
+    kinds: Sequence[str] = ("trades",),
+    *,
+    extended: bool = False,
+) -> MarketData:
+    """Return the day that an exchange plays.
+
+    Parameters
+    ----------
+    data : Path, optional
+        One of Lean's zip files, or a folder of them (then `date` chooses the file); of the first symbol.
+    store : Path, optional
+        A store; without this and `data`, the project's made day.
+    symbols : sequence of str
+        What is traded.
+    date : datetime.date, optional
+        The day.
+    kinds : sequence of str
+        As in `mdslib.load`.
+    extended : bool
+        Play the extended hours too.
+
+    Raises
+    ------
+    DataError
+        There is no such day.
+    """
+    if data is not None:
+        return _lean_day(data, symbols[0], date, kinds, extended=extended)
+    if store is not None:
+        return _stored_day(store, symbols, date, kinds, extended=extended)
+    from mdslib.store.made import made_day
+
+    return made_day() if date is None else made_day(date=date)
+
+
+def _stored_day(store: Path, symbols: Sequence[str], date: datetime.date | None, kinds: Sequence[str], *, extended: bool) -> MarketData:
+    from mdslib.store.load import load
+
+    if date is None:
+        raise DataError("a store holds many days: say which with --date YYYY-MM-DD")
+    return load(list(symbols), date, list(kinds), store, extended=extended)
+
+
+def _lean_day(data: Path, symbol: str, date: datetime.date | None, kinds: Sequence[str], *, extended: bool) -> MarketData:
+    """Import the day into a store that lives as long as this call: one way in for recorded data, not two."""
+    from mdslib.store.lean import import_lean, parse_name
+    from mdslib.store.parquet import ParquetStore
+
+    if not data.exists():
+        raise DataError(f"--data {data} does not exist; name one of Lean's zip files, or a folder of them")
+    if data.is_dir():
+        if date is None:
+            raise DataError(f"--data {data} is a folder: say which day with --date YYYY-MM-DD")
+        files = sorted(path for path in data.glob(f"{date:%Y%m%d}_*.zip"))
+        if not files:
+            days = sorted({path.name[:8] for path in data.glob("*.zip")})
+            raise DataError(f"--data {data} has no file of {date}; it has {', '.join(days) or 'no zip file'}")
+    else:
+        files, date = [data], date or parse_name(data.name).date
+        if date is None:
+            raise DataError(f"--data {data} holds many days: say which with --date YYYY-MM-DD")
+    with tempfile.TemporaryDirectory() as folder:
+        store = ParquetStore(Path(folder))
+        for file in files:
+            for report in import_lean(file, symbol, store):
+                if report.error:
+                    raise DataError(f"{report.file}: {report.error}")
+        return _stored_day(Path(folder), [symbol], date, kinds, extended=extended)
