@@ -128,7 +128,7 @@ def _invoke(command: Any, program: str, arguments: list[str]) -> int:
     try:
         # Not `command.main`, which turns interrupts and closed pipes into exit codes of its own.
         with command.make_context(program, arguments) as context:
-            command.invoke(context)
+            code = command.invoke(context)
     except typer.Exit as answer:
         return answer.exit_code
     except typer.Abort:
@@ -139,7 +139,7 @@ def _invoke(command: Any, program: str, arguments: list[str]) -> int:
             sys.stdout.write(f"{text}\n")
             return error.exit_code
         return _fail(f"{text[0].lower()}{text[1:]}; see {program} --help")
-    return 0
+    return code if isinstance(code, int) else 0
 
 
 def _fail(message: str) -> int:

@@ -20,11 +20,13 @@ def command(monkeypatch: pytest.MonkeyPatch) -> list[BaseException]:
     """Register a command `probe` that raises what the test puts into the list."""
     raises: list[BaseException] = []
 
-    def probe(size: int = 0, ask: bool = False) -> None:
+    def probe(size: int = 0, ask: bool = False) -> int:
         """Do what the test says."""
         if raises:
             raise raises[0]
-        raise typer.Exit(1 if ask else 0)
+        if ask:
+            raise typer.Exit(1)
+        return size
 
     module = ModuleType("mds_probe")
     module.__dict__["probe"] = probe
@@ -102,8 +104,9 @@ def test_an_interrupt_is_130(command: list[BaseException], capsys: pytest.Captur
     assert capsys.readouterr().err.splitlines()[-1] == "mds: error: interrupted"
 
 
-def test_a_command_that_answers_no_is_1(command: list[BaseException]) -> None:
+def test_a_command_answers_by_what_it_returns_or_by_exit(command: list[BaseException]) -> None:
     assert run(["probe"]) == 0
+    assert run(["probe", "--size", "5"]) == 5
     assert run(["probe", "--ask"]) == 1
 
 
