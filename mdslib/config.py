@@ -7,6 +7,7 @@ environment only, in the variables that cpquant reads, and are never shown.
 
 from __future__ import annotations
 
+import difflib
 import os
 import tomllib
 from dataclasses import dataclass
@@ -21,7 +22,6 @@ from mdslib.errors import ConfigError, CredentialError, did_you_mean
 
 PREFIX = "MDS_"
 _CONFIG_VARIABLE = "MDS_CONFIG"
-_NO_SETTINGS = frozenset({_CONFIG_VARIABLE, "MDS_DEBUG"})  # ours, read elsewhere
 _FILE = "mdslib.toml"
 _PAPER_HOST = "paper-api.alpaca.markets"
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -116,11 +116,12 @@ def load_settings() -> Settings:
 
 
 def _check_variables() -> None:
-    """Refuse a variable with our prefix that sets nothing: it is a slip of the pen."""
-    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | _NO_SETTINGS
+    """Refuse a variable that nearly names a setting: a slip of the pen would change nothing, silently."""
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | {_CONFIG_VARIABLE}
     known |= {f"{PREFIX}LIMITS__{name.upper()}" for name in LimitSettings.model_fields}
     for name in os.environ:
-        if name.startswith(PREFIX) and name not in known:
+        # Other rooms have variables of their own (MDS_SIM_KEY), which are near to none of these.
+        if name.startswith(PREFIX) and name not in known and difflib.get_close_matches(name, known, 1, 0.8):
             raise ConfigError(f"environment variable {name} sets nothing. {did_you_mean(name, known)}")
 
 

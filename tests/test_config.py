@@ -79,6 +79,12 @@ def test_a_slip_in_a_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         load_settings()
 
 
+def test_variables_of_other_rooms_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MDS_SIM_KEY", "x")
+    monkeypatch.setenv("MDS_DEBUG", "1")
+    assert load_settings().feed == "iex"
+
+
 def test_a_named_file_must_exist(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MDS_CONFIG", "absent.toml")
     with pytest.raises(ConfigError, match=r"settings file absent.toml can't be read: .*; unset MDS_CONFIG"):

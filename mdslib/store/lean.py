@@ -212,9 +212,9 @@ def _store_years(
 def _report(file: Path, label: str, date: str, decoded: Decoded, instrument: Instrument) -> Report:
     table = decoded.table
     first, last = (int(table["ts_event"][row]) for row in (0, -1))
-    regular = len(table)  # bars of an hour or a day are of regular hours only
-    if " to " not in date:
-        regular = len(regular_hours(table, calendar.session(date, instrument.session)))
+    zone = calendar.zone(instrument.session)
+    start, end = (datetime.datetime.fromtimestamp(ts // SECOND, zone).date() for ts in (first, last))
+    regular = sum(len(regular_hours(table, day)) for day in calendar.sessions(start, end, instrument.session))
     return Report(file.name, label, date, len(table), regular, decoded.suspicious, first, last)
 
 

@@ -14,7 +14,7 @@ from mdslib import calendar
 from mdslib.errors import ConfigError, DataError, did_you_mean
 from mdslib.events import SCHEMAS, Kind
 from mdslib.instruments import Instrument, parse_instrument
-from mdslib.store.parquet import YEARLY, ParquetStore
+from mdslib.store.parquet import YEARLY, ParquetStore, day_bounds
 from mdslib.table import MarketData, Table, merge
 
 _WORDS = {"trades": Kind.TRADE, "quotes": Kind.QUOTE, "bars": Kind.BAR}
@@ -152,7 +152,7 @@ def _days(
         year = session.date.year
         if year not in years:
             years = {year: store.read_year(instrument, session.date, interval, columns)}
-        rows = years[year].between(session.pre_open + 1, session.post_close + 1)
+        rows = years[year].between(*day_bounds(kind, instrument, session.date))
         if not len(rows) and not skip:
             rows = store.read(instrument, kind, session.date, columns, interval=interval)  # says what is missing
         yield session, rows

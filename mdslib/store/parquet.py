@@ -105,7 +105,7 @@ class ParquetStore:
         path = self._path(instrument, label, period)
         if "year" in period and path.exists():
             whole = self._read(path, None)
-            start, end = _day_bounds(table.kind, instrument, date)
+            start, end = day_bounds(table.kind, instrument, date)
             table = merge([whole.between(0, start), table, whole.between(end, 2**63 - 1)])
         self._write(table, instrument, label, period, source)
 
@@ -141,7 +141,7 @@ class ParquetStore:
             raise self._absent(instrument, label, date)
         table = self._read(path, columns)
         if "year" in period:
-            table = table.between(*_day_bounds(kind, instrument, date))
+            table = table.between(*day_bounds(kind, instrument, date))
             if not len(table):
                 raise self._absent(instrument, label, date)
         return table
@@ -329,7 +329,7 @@ def _period(label: str, date: datetime.date) -> str:
     return f"year={date.year}" if label.rpartition("_")[2] in YEARLY else f"date={date.isoformat()}"
 
 
-def _day_bounds(kind: Kind, instrument: Instrument, date: datetime.date) -> tuple[int, int]:
+def day_bounds(kind: Kind, instrument: Instrument, date: datetime.date) -> tuple[int, int]:
     """Return a local day, start included, end excluded; a bar that closes at midnight belongs to the day before."""
     zone = calendar.zone(instrument.session)
     days = (date, date + datetime.timedelta(days=1))
@@ -346,4 +346,4 @@ def _version() -> str:
         return "not installed"
 
 
-__all__ = ["ParquetStore", "Source", "label_of"]
+__all__ = ["YEARLY", "ParquetStore", "Source", "day_bounds", "label_of"]

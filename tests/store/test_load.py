@@ -94,6 +94,15 @@ def test_bars_of_a_day_are_loaded_over_years(store: ParquetStore) -> None:
         load("SPY", ("2013-01-03", "2013-01-07"), "bars_1d", store)
 
 
+def test_extended_bars_of_a_half_day_keep_the_evening(store: ParquetStore) -> None:
+    session = calendar.session("2013-11-29")
+    assert session is not None
+    closes = [session.close, session.close + 3_600 * SECOND, session.post_close + 3_600 * SECOND]
+    store.write_year(bars(closes), SPY, 2013, "1h")
+    assert len(load("SPY", "2013-11-29", "bars_1h", store)) == 1
+    assert len(load("SPY", "2013-11-29", "bars_1h", store, extended=True)) == 3
+
+
 def test_several_kinds_keep_their_rank(store: ParquetStore) -> None:
     session = calendar.session(DAY)
     assert session is not None
@@ -174,6 +183,16 @@ def test_the_settings_name_the_store_unless_one_is_given(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MDS_STORE", str(store.root))
     assert len(mdslib.load("SPY", "2013-10-08")) == 2
+
+
+def test_two_decades_of_daily_and_hourly_bars(shared_data: Path, tmp_path: Path) -> None:
+    store = ParquetStore(tmp_path / "real")
+    for report in import_lean(shared_data / "lean_bars_multiyear", "SPY", store):
+        assert not report.error
+    span = ("1998-01-02", "2021-03-31")
+    assert len(load("SPY", span, "bars_1d", store)) == 5_849
+    assert len(load("SPY", span, "bars_1h", store, extended=True)) == 40_832
+    assert len(load("SPY", span, "bars_1h", store)) == 40_784  # without those after the close of half days
 
 
 def test_spy_has_440353_trades_in_regular_hours(shared_data: Path, tmp_path: Path) -> None:
