@@ -18,21 +18,23 @@ def audit_command(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     clear: Annotated[bool, typer.Option("--clear", help="Unblock starting after a failed audit.")] = False,
     why: Annotated[str, typer.Option(help="With --clear: what you found; kept in the log with your name.")] = "",
-) -> int:
+) -> None:
     """Fold a session's tape again and compare decisions and state bit for bit; exit 0 if it passed, 1 if not.
 
     Where the venue was the local exchange, also compare the tape with what it sent and with its orders.
     """
     if clear:
-        return _clear(run, why)
+        _clear(run, why)
+        return
     from mdslib.live.day_audit import audit_run
 
     report = audit_run(run, model or None)
     sys.stdout.write((report.to_json() if json else str(report)) + "\n")
-    return 0 if report.ok else 1
+    if not report.ok:
+        raise typer.Exit(1)
 
 
-def _clear(run: Path, why: str) -> int:
+def _clear(run: Path, why: str) -> None:
     from mdslib.store.auditblock import LOG, clear
 
     runs = run.resolve().parent if (run / "tape").is_dir() else run
@@ -40,4 +42,3 @@ def _clear(run: Path, why: str) -> int:
     sys.stdout.write(
         f"cleared {count} failed audit{'s' if count != 1 else ''}; noted in {runs / LOG}. The next start is free.\n"
     )
-    return 0

@@ -1,0 +1,15 @@
+"""The conformance suite of the strategy contract: laws that every model keeps, for `mds check` and for pytest.
+
+Use it on models of your own::
+
+    from mdslib.check import conformance
+
+    test_my_model = conformance("my_model")
+"""
+
+from mdslib.check.case import Case
+from mdslib.check.laws import Law, checks
+from mdslib.check.report import CheckReport, Result
+from mdslib.check.suite import check_model, conformance
+
+__all__ = ["Case", "CheckReport", "Law", "Result", "check_model", "checks", "conformance"]
