@@ -215,7 +215,7 @@ def test_silent_server_is_given_up_in_bounded_time(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         source = CpquantHistory(f"http://127.0.0.1:{mute.getsockname()[1]}", timeout=0.2)
-        with pytest.raises(FeedError, match="no answer within 0.2 s"):
+        with pytest.raises(FeedError, match=r"no answer within 0.2 s"):
             source.trades("AAPL", START, END)
         source.close()
 

@@ -1,0 +1,1 @@
+"""Order venues: each broker's calls and its stream of order updates."""
