@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# Machines are shared and kernels compile at their first call: a slow example is no failure.
+settings.register_profile("mdslib", deadline=None)
+settings.load_profile("mdslib")
 
 
 @pytest.fixture(scope="session")

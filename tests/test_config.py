@@ -79,6 +79,12 @@ def test_a_slip_in_a_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         load_settings()
 
 
+def test_a_group_of_settings_in_one_variable_must_be_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MDS_LIMITS", "max_position=1")
+    with pytest.raises(ConfigError, match="write nested settings like MDS_LIMITS__MAX_POSITION=100"):
+        load_settings()
+
+
 def test_variables_of_other_rooms_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MDS_SIM_KEY", "x")
     monkeypatch.setenv("MDS_DEBUG", "1")

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mdslib import calendar
 from mdslib.errors import DataError
 from mdslib.events import RECORD, SCHEMAS, Kind
 from mdslib.instruments import Instrument
@@ -174,3 +175,28 @@ def test_market_data_answers_by_kind_and_shows_itself() -> None:
     assert "2 trades" in data._repr_html_()
     assert len(data.between(2, 6)) == 1
     assert data.to_pandas()["kind"].tolist() == ["trade", "trade"]
+
+
+def test_a_table_shows_its_kind_its_length_and_its_span() -> None:
+    table = trades([1_381_239_000_000_000_000, 1_381_239_000_000_000_001], [1.0, 2.0], [1, 1])
+    assert repr(table) == ("Table(TRADE, 2 rows, 2013-10-08T13:30:00.000000000 to 2013-10-08T13:30:00.000000001 UTC)")
+    assert repr(empty(Kind.BAR)) == "Table(BAR, 0 rows)"
+    assert "2013-10-08 13:30:00" in table._repr_html_()
+
+
+def test_chosen_rows_are_copies_and_unequal_tables_are_told_apart() -> None:
+    table = trades([1, 2, 3], [1.0, 2.0, 3.0], [1, 1, 1])
+    part = table.take(np.array([True, False, True]))
+    assert part["price"].tolist() == [1.0, 3.0]
+    assert not np.shares_memory(part["price"], table["price"])
+    assert not part.equals(table)
+    assert not table.equals(table.replace(price=table["price"] + 1))
+
+
+def test_market_data_of_several_sessions_says_so_and_no_data_is_no_error() -> None:
+    sessions = calendar.sessions("2013-10-08", "2013-10-09")
+    data = MarketData((Instrument("SPY"), Instrument("BAC")), (), sessions)
+    assert repr(data) == "MarketData(SPY, BAC: no events; 2013-10-08 to 2013-10-09 (2 sessions))"
+    assert len(data.order[0]) == 0
+    assert len(data.to_pandas()) == 0
+    assert data.between(sessions[0].open, sessions[0].close).sessions == sessions[:1]

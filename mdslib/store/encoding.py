@@ -1,8 +1,9 @@
 """How a table's columns lie in a Parquet file: small, exact, and readable by anybody.
 
-Prices become decimals of the fewest digits that give every float back bit for bit, delta-encoded; times become
-timestamps of the coarsest unit that loses nothing, delta-encoded; a column of one value lies in the file's metadata
-only. Every choice is verified when it is made, so reading back needs no luck.
+Prices become decimals that give every float back bit for bit, delta-encoded; times become UTC timestamps in ns,
+delta-encoded; a column of one value lies in the file's metadata only. Every choice is verified when it is made, so
+reading back needs no luck. Types differ from day to day only where they must, so that a reader can take many files as
+one table: decimals have 4 digits (9 for finer ticks) unless a price needs more.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from mdslib.errors import DataError
 from mdslib.events import SCHEMAS, Kind
 from mdslib.table import Array, Table
 
-_UNITS = (("ms", 1_000_000), ("us", 1_000), ("ns", 1))  # Parquet knows no seconds
-_DIGITS = (2, 4, 3, 0, 5, 6, 8, 9, 1, 7)  # cents first, then sub-penny prints, then crypto
+_DIGITS = (4, 6, 8, 9)  # sub-penny prints of stocks have 4, rarely more
+_FINE_DIGITS = (9, 8, 6, 4)  # ticks below 0.0001; fewer where the price is too large for 9
 _PRECISION = 18  # decimals of up to 18 digits are kept as 64-bit integers
 _EXACT = 2.0**53  # integers up to here are exact floats, so that integer / 10**digits is correctly rounded
 _DELTA = "DELTA_BINARY_PACKED"
@@ -33,8 +34,8 @@ class Encoded(NamedTuple):
     layout: dict[str, dict[str, Any]]
 
 
-def encode(table: Table) -> Encoded:
-    """Return the columns to write. ``instrument`` is left out: a file holds one."""
+def encode(table: Table, tick: float = 0.01) -> Encoded:
+    """Return the columns to write. ``instrument`` is left out: a file holds one. `tick` is its price step."""
     arrays: dict[str, pa.Array] = {}
     encodings: dict[str, str] = {}
     layout: dict[str, dict[str, Any]] = {}
@@ -48,7 +49,7 @@ def encode(table: Table) -> Encoded:
             value = float(column[0]).hex() if column.dtype.kind == "f" else int(column[0])
             layout[name] = {"stored": "constant", "value": value}
             continue
-        arrays[name], encoding, layout[name] = _encode_column(name, column)
+        arrays[name], encoding, layout[name] = _encode_column(name, column, tick)
         if encoding:
             encodings[name] = encoding
         layout[name]["unit"] = SCHEMAS[table.kind][name].unit
@@ -84,21 +85,20 @@ def _is_constant(column: Array) -> bool:
     return bool((bits == np.full(1, value, column.dtype).view(bits.dtype)[0]).all())
 
 
-def _encode_column(name: str, column: Array) -> tuple[pa.Array, str | None, dict[str, Any]]:
+def _encode_column(name: str, column: Array, tick: float) -> tuple[pa.Array, str | None, dict[str, Any]]:
     if name in ("ts_event", "ts_init"):
-        unit, step = next((unit, step) for unit, step in _UNITS if not (column % step).any())
-        return pa.array(column // step, pa.timestamp(unit, "UTC")), _DELTA, {"stored": "timestamp", "per": step}
+        return pa.array(column, pa.timestamp("ns", "UTC")), _DELTA, {"stored": "timestamp"}
     if column.dtype.kind == "f":
-        return _encode_prices(column)
+        return _encode_prices(column, _DIGITS if tick >= 1e-4 else _FINE_DIGITS)
     if name in ("trade_id", "order", "venue_seq"):  # they rise
         return pa.array(column), _DELTA, {"stored": "plain"}
     return pa.array(column), None, {"stored": "plain"}
 
 
-def _encode_prices(column: Array) -> tuple[pa.Array, str, dict[str, Any]]:
+def _encode_prices(column: Array, candidates: tuple[int, ...]) -> tuple[pa.Array, str, dict[str, Any]]:
     known = ~np.isnan(column)
     filled = np.where(known, column, 0.0)
-    for digits in _DIGITS:
+    for digits in candidates:
         with np.errstate(over="ignore", invalid="ignore"):
             steps = np.rint(filled * 10.0**digits)
         if not (np.abs(steps) < _EXACT).all():
@@ -121,8 +121,7 @@ def _decode_column(chunked: pa.ChunkedArray, how: dict[str, Any], dtype: str) ->
     array = chunked.combine_chunks() if chunked.num_chunks != 1 else chunked.chunk(0)
     stored = how["stored"]
     if stored == "timestamp":
-        times: Array = array.cast(pa.int64()).to_numpy() * how["per"]
-        return times
+        return np.array(array.cast(pa.int64()).to_numpy())
     if stored == "decimal":
         known = np.ones(len(array), bool) if not array.null_count else array.is_valid().to_numpy(zero_copy_only=False)
         return _decimals(_integers(array), known, how["digits"])

@@ -197,7 +197,7 @@ class ParquetStore:
 
     def _write(self, table: Table, instrument: Instrument, label: str, period: str, source: Sequence[Source]) -> None:
         path = self._path(instrument, label, period)
-        encoded = encode(table)
+        encoded = encode(table, instrument.tick)
         described = {
             "format": FORMAT,
             "mdslib": _version(),

@@ -58,25 +58,30 @@ def test_every_price_survives_its_encoding_bit_for_bit(prices: list[float]) -> N
 
 
 @pytest.mark.parametrize(
-    ("prices", "stored"),
+    ("prices", "tick", "stored"),
     [
-        ([165.66, 165.67], {"stored": "decimal", "digits": 2}),
-        ([165.66, 165.6601], {"stored": "decimal", "digits": 4}),  # a sub-penny print
-        ([np.nan, 0.000000001], {"stored": "decimal", "digits": 9}),
-        ([1 / 3, 2 / 3], {"stored": "float"}),
+        ([165.66, 165.67], 0.01, {"stored": "decimal", "digits": 4}),
+        ([165.66, 165.6601], 0.01, {"stored": "decimal", "digits": 4}),  # a sub-penny print
+        ([165.66, 165.660001], 0.01, {"stored": "decimal", "digits": 6}),
+        ([np.nan, 0.000000001], 1e-9, {"stored": "decimal", "digits": 9}),
+        ([60_000.5, 60_000.25], 1e-9, {"stored": "decimal", "digits": 9}),
+        ([60_000_000.5, 60_000_000.25], 1e-9, {"stored": "decimal", "digits": 8}),
+        ([1 / 3, 2 / 3], 0.01, {"stored": "float"}),
     ],
 )
-def test_prices_take_the_fewest_digits_that_are_exact(prices: list[float], stored: dict[str, object]) -> None:
-    layout = encode(trades([1, 2], prices, [1, 1])).layout["price"]
+def test_prices_have_the_usual_digits_unless_more_are_needed(
+    prices: list[float], tick: float, stored: dict[str, object]
+) -> None:
+    layout = encode(trades([1, 2], prices, [1, 1]), tick).layout["price"]
     assert stored.items() <= layout.items()
 
 
-def test_columns_that_never_change_cost_nothing_and_times_take_the_coarsest_unit(store: ParquetStore) -> None:
+def test_columns_that_never_change_cost_nothing(store: ParquetStore) -> None:
     store.write(trades([OPEN, OPEN + 10**6], [1.0, 2.0], [1, 2]), SPY, DAY)
     schema = pq.read_schema(next(store.root.rglob("part.parquet")))
     assert schema.names == ["ts_event", "price", "size"]
-    assert str(schema.field("ts_event").type) == "timestamp[ms, tz=UTC]"
-    assert str(schema.field("price").type) == "decimal128(18, 2)"
+    assert str(schema.field("ts_event").type) == "timestamp[ns, tz=UTC]"
+    assert str(schema.field("price").type) == "decimal128(18, 4)"
 
 
 def test_other_tools_read_the_file_as_it_lies(store: ParquetStore) -> None:
@@ -84,6 +89,14 @@ def test_other_tools_read_the_file_as_it_lies(store: ParquetStore) -> None:
     frame = pq.read_table(next(store.root.rglob("part.parquet"))).to_pandas()
     assert [float(price) for price in frame["price"]] == [165.66, 165.67]
     assert frame["ts_event"].iloc[0].isoformat() == "2013-10-08T13:30:00+00:00"
+
+
+def test_many_days_are_read_as_one_table(store: ParquetStore) -> None:
+    for day, price, step in ((DAY, 165.66, 10**6), (datetime.date(2013, 10, 9), 165.6601, 1)):
+        store.write(trades([OPEN, OPEN + step], [price, price + 0.01], [1, 2]), SPY, day)
+    table = pq.read_table(store.root, partitioning="hive")
+    assert table.num_rows == 4
+    assert table["symbol"].to_pylist() == ["SPY"] * 4
 
 
 def test_metadata_says_what_whence_and_in_which_units(store: ParquetStore) -> None:
