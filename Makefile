@@ -23,7 +23,7 @@ RUN = $(PY) $(if $(COVER),-m coverage run) -m pytest
 NOTEBOOKS = $(wildcard notebooks/*.ipynb)
 FAIL_UNDER ?= 90
 # Rooms whose kernels are measured by running their tests uncompiled.
-KERNELS = $(wildcard $(addprefix tests/,account risk matching indicators strategy backtest))
+KERNELS = $(wildcard $(addprefix tests/,account risk matching indicators strategy backtest backtesting))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup test demo lab bench docs lint cover lock clean

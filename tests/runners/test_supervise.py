@@ -98,13 +98,14 @@ def test_a_rescue_that_fails_is_part_of_the_verdict(notebook: Make, tmp_path: Pa
 def test_a_signal_lets_the_session_end_cleanly_and_the_notebook_is_saved(
     notebook: Make, tmp_path: Path, number: signal.Signals
 ) -> None:
+    before = signal.getsignal(number)
     thread = later(tmp_path, lambda: os.kill(os.getpid(), number))
     verdict = supervise(Plan(notebook(SESSION, "print('the report')"), tmp_path))
     thread.join()
     assert verdict == Verdict(ExitCode.OK, "ended cleanly")
     assert (tmp_path / "ended").exists()
     assert "the report" in outputs(tmp_path)
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getsignal(number) is before
 
 
 def test_a_stop_before_the_session_has_begun_is_143_for_sigterm(notebook: Make, tmp_path: Path) -> None:
