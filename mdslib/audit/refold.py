@@ -93,12 +93,12 @@ def _refold(fold: Fold, records: Records) -> _Again:
     try:
         decisions = fold.feed(np.array(records[:end]))
     except ModelRaised as error:
-        return _Again(error.decisions, fold.digest(), closed, int(records["seq"][error.row]))  # type: ignore[attr-defined]
+        return _Again(error.decisions, fold.digest(), closed, int(records["seq"][error.row]))
     digest = fold.digest()
     try:
         late = fold.feed(np.array(records[end:]))
     except ModelRaised as error:
-        late = error.decisions  # type: ignore[attr-defined]
+        late = error.decisions
         return _Again(np.concatenate([decisions, late]), digest, closed, int(records["seq"][end + error.row]))
     return _Again(np.concatenate([decisions, late]), digest, closed, 0)
 

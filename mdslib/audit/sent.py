@@ -29,7 +29,9 @@ MARKET = tuple(
 _EVENT = [name for name in RECORD.names or () if name not in ("seq", "ts_init", "side", "crc")]
 
 
-def compare_sent(records: Records, sent: Records, instruments: Sequence[Instrument] = ()) -> AuditReport:
+def compare_sent(
+    records: Records, sent: Records, instruments: Sequence[Instrument] = (), until: int | None = None
+) -> AuditReport:
     """Compare the market events on a tape with those that an exchange says it sent.
 
     Parameters
@@ -40,6 +42,8 @@ def compare_sent(records: Records, sent: Records, instruments: Sequence[Instrume
         The exchange's log of what it sent to this client, in order.
     instruments : sequence of Instrument, optional
         For symbols in the report.
+    until : int, optional
+        Events from this time on (ns UTC) are not judged, and counted: the session had stopped reading.
 
     Returns
     -------
@@ -57,9 +61,15 @@ def compare_sent(records: Records, sent: Records, instruments: Sequence[Instrume
     3 events sent, 2 on the tape, 1 lost, 0 doubled; first: TRADE of instrument 0 at 1970-01-01T00:00:00.000000002Z
     (price=10.1), number 2 of those sent
     """
-    told, kept = _market(sent), _market(records)
+    late = ""
+    if until is not None:
+        judged = sent["ts_event"] < until
+        late = f"; {int((~judged).sum()):,} later ones not judged" if not judged.all() else ""
+        sent = sent[judged]
+    told, kept = _market(sent), _market(records if until is None else records[records["ts_event"] < until])
     gaps = int((records["kind"] == int(Kind.GAP)).sum())
     noted = f"; the tape itself notes {gaps} gaps" if gaps else ""
+    noted += late
     if told.tobytes() == kept.tobytes():
         return _report(Outcome.PASSED, f"{len(told):,} events sent, all on the tape, once and in order{noted}")
     size = min(len(told), len(kept))

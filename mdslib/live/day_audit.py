@@ -11,6 +11,7 @@ import numpy as np
 
 from mdslib.audit import AuditReport, Finding, audit, compare_orders, compare_sent
 from mdslib.audit.report import Outcome
+from mdslib.audit.sent import MARKET
 from mdslib.errors import AuditError
 from mdslib.events import Kind, Status
 from mdslib.protocols import OrderState
@@ -94,10 +95,26 @@ def _at_the_exchange(tape: TapeReader, folder: Path) -> AuditReport:
     report, header = AuditReport("", ()), tape.header
     if (folder / "sent.json").is_file():
         sent = read_sent(folder, [instrument.symbol for instrument in header.instruments])
-        report += compare_sent(tape.records(), np.asarray(sent), header.instruments)
+        report += compare_sent(tape.records(), np.asarray(sent), header.instruments, _until(tape))
     if (folder / "orders.jsonl").is_file():
         report += compare_orders(tape.records(), header, [_state(order) for order in read_orders(folder)])
     return report
+
+
+def _until(tape: TapeReader) -> int | None:
+    """Return the time up to which everything sent must be on the tape: the close, or an earlier end of the session.
+
+    A session that was stopped early left frames on the wire, so the last instant that it saw is not judged.
+    """
+    records = tape.records()
+    ends = records["ts_event"][records["kind"] == int(Kind.CLOSE)]
+    if not len(ends) or not tape.header.hours:
+        return None
+    close = tape.header.hours[-1][1]
+    if ends[-1] >= close:
+        return close
+    seen = records["ts_event"][np.isin(records["kind"], MARKET)]
+    return int(seen.max(initial=0))
 
 
 def _state(order: dict[str, Any]) -> OrderState:

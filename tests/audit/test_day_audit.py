@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from mdslib.errors import AuditError, ConfigError
 from mdslib.events import RECORD, Kind
 from mdslib.live.day_audit import audit_run
 from mdslib.store.auditblock import clear, is_blocked, mark_failed, refuse_if_blocked
-from mdslib.store.tapefile import TapeWriter
+from mdslib.store.tapefile import TapeReader, TapeWriter
 from mdslib.strategy import find_model
 from mdslib.tape import Side, SideKind, TapeHeader
 from tests.audit.session import header_of, trades
@@ -49,10 +50,13 @@ def run_dir(tmp_path: Path) -> Path:
     return write_run(tmp_path / "runs" / "20131008", header)
 
 
-def write_run(folder: Path, header: TapeHeader) -> Path:
+def write_run(folder: Path, header: TapeHeader, batches: slice = slice(0, 40)) -> Path:
+    """Play some of forty batches of trades; a tape that is there is folded first, as a restart does."""
     fold = fold_of(header, find_model(header.source))
     with TapeWriter(folder / "tape", header) as tape:
-        for batch in np.split(trades(400), 40):
+        if tape.next_seq > 1:
+            fold.feed(np.array(TapeReader(folder / "tape").records()))
+        for batch in np.split(trades(400), 40)[batches]:
             part = batch.copy()
             tape.append(part)
             for d in fold.feed(part):
@@ -66,9 +70,10 @@ def write_run(folder: Path, header: TapeHeader) -> Path:
                 intent["f0"], intent["f1"], intent["f2"] = d["qty"], d["limit"], d["reference"]
                 tape.append(intent)
                 fold.feed(intent)
-        close = np.zeros(1, RECORD)
-        close["kind"] = Kind.CLOSE
-        tape.append(close, [Side(0, SideKind.DIGEST, fold.digest())])
+        if batches.stop == 40:
+            close = np.zeros(1, RECORD)
+            close["kind"], close["ts_event"] = Kind.CLOSE, 1_381_262_400_000_000_000
+            tape.append(close, [Side(0, SideKind.DIGEST, fold.digest())])
     return folder
 
 
@@ -79,6 +84,46 @@ def test_a_whole_run_passes(run_dir: Path, capsys: pytest.CaptureFixture[str]) -
     assert "✓ tape: " in told
     assert "✓ state: " in told
     assert told.endswith("verdict: passed\n")
+
+
+def halves(tmp_path: Path, second: str) -> Path:
+    """Return a run whose first half one model decided, and after a restart another one the second."""
+    for name, text in (("first", MODEL), ("second", second)):
+        file = tmp_path / f"{name}.py"
+        file.write_text(text)
+        header = header_of(find_model(file), parameters={"modulus": 11}, source=str(file))
+        write_run(tmp_path / "run", header, slice(0, 20) if name == "first" else slice(20, 40))
+    return tmp_path / "run"
+
+
+def test_a_run_that_was_restarted_passes_as_a_whole(tmp_path: Path, run_dir: Path) -> None:
+    header = TapeReader(run_dir / "tape").header
+    for part in (slice(0, 13), slice(13, 27), slice(27, 40)):
+        write_run(tmp_path / "again", header, part)
+    assert audit_run(tmp_path / "again").ok
+    whole, again = (TapeReader(folder / "tape").records() for folder in (run_dir, tmp_path / "again"))
+    assert whole.tobytes() == again.tobytes()
+
+
+def test_where_models_were_swapped_each_is_audited_on_its_own_decisions(tmp_path: Path) -> None:
+    run = halves(tmp_path, MODEL.replace("buy(1.0)", "buy(2.0)"))
+    report = audit_run(run)
+    assert report.ok, str(report)
+    assert [finding.name for finding in report.findings] == [
+        "tape",
+        "header",
+        "decisions",
+        "header",
+        "decisions",
+        "state",
+    ]
+    (tmp_path / "first.py").write_text(MODEL.replace("buy(1.0)", "buy(3.0)"))
+    assert "qty is 1.0 on the tape, 3.0 in the fold" in str(audit_run(run))
+
+
+def test_a_session_that_never_closed_fails(tmp_path: Path, run_dir: Path) -> None:
+    write_run(tmp_path / "killed", TapeReader(run_dir / "tape").header, slice(0, 20))
+    assert "✗ state: the tape has no CLOSE record" in str(audit_run(tmp_path / "killed"))
 
 
 def test_an_edited_model_that_decides_otherwise_is_not_comparable(
@@ -166,3 +211,23 @@ def test_anything_in_the_file_blocks(tmp_path: Path) -> None:
     assert "stopped by hand" in str(is_blocked(tmp_path))
     (tmp_path / "AUDIT_FAILED").write_text("")
     assert "an earlier run did not pass" in str(is_blocked(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("closed_at", "said"), [(0.5, "200 events sent, all on the tape, once and in order; 200 later"), (2.0, "1 lost")]
+)
+def test_a_session_that_was_stopped_early_is_judged_up_to_the_last_instant_that_it_saw(
+    tmp_path: Path, run_dir: Path, closed_at: float, said: str
+) -> None:
+    sent = trades(400)
+    header = dataclasses.replace(TapeReader(run_dir / "tape").header, hours=((0, int(sent["ts_event"][-1]) + 1),))
+    with TapeWriter(tmp_path / "run" / "tape", header) as tape:
+        tape.append(sent[:201] if closed_at < 1 else np.delete(sent, 7))
+        close = np.zeros(1, RECORD)
+        close["kind"], close["ts_event"] = Kind.CLOSE, sent["ts_event"][200] if closed_at < 1 else header.hours[0][1]
+        tape.append(close)
+    folder = tmp_path / "run" / "sent"
+    folder.mkdir()
+    (folder / "sent.json").write_text(json.dumps({"symbols": ["SPY"]}))
+    sent.tofile(folder / "sent-0001.rec")
+    assert said in str(audit_run(tmp_path / "run"))

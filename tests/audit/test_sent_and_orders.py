@@ -111,3 +111,12 @@ def test_a_fill_that_never_reached_the_tape_is_found(day: tuple[np.ndarray, list
     text = str(compare_orders(np.delete(records, row), header_of(), orders))
     assert "✗ fills:" in text
     assert "at the exchange net" in text
+
+
+def test_what_was_sent_after_the_session_had_stopped_reading_is_not_judged() -> None:
+    sent = trades()
+    until = int(sent["ts_event"][900])
+    report = compare_sent(sent[:905], sent, SPY, until)
+    assert report.ok
+    assert "900 events sent, all on the tape, once and in order; 100 later ones not judged" in str(report)
+    assert "1 lost" in str(compare_sent(np.delete(sent[:905], 899), sent, SPY, until))
