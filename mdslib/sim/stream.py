@@ -30,15 +30,21 @@ class DataConnection:
         # In real time a blocked socket must not hold the day up; in free run and lock-step it is meant to.
         self.patience = options.slow_client if floor.mode in (Mode.REAL, Mode.FAST) else None
         self.gone = False
+        self._slow = False
+        self._task: asyncio.Task[Any] | None = None
 
     async def run(self) -> None:
         """Serve the connection until it closes."""
+        self._task = asyncio.current_task()
         await self.socket.accept()
         try:
             await self._say(CONNECTED)
             await self._converse()
         except (WebSocketDisconnect, RuntimeError):
-            self.gone = True  # closed by the client, or by us as a slow client
+            self.gone = True  # closed by the client
+        except asyncio.CancelledError:
+            if not self._slow:
+                raise
         finally:
             self.gone = True
             self.protocol.release()
@@ -122,14 +128,16 @@ class DataConnection:
         return not self.gone
 
     async def _drop(self) -> None:
-        """Say 407 as far as the socket takes it, and close: the client reads slower than the day goes."""
+        """Say 407 as far as the socket takes it, and end: the client reads slower than the day goes."""
         self._leave()
         try:
             async with asyncio.timeout(0.1):
                 await self._say(error(407))
-                await self.socket.close(1008)
         except (TimeoutError, WebSocketDisconnect, RuntimeError):
-            return  # its buffer is full: the word doesn't get through, as the venue's may not
+            pass  # its buffer is full: the word doesn't get through, as the venue's may not
+        self._slow = True
+        if self._task is not None:
+            self._task.cancel()
 
     def _leave(self) -> None:
         self.gone = True
