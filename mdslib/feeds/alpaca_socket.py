@@ -38,7 +38,6 @@ CHANNELS = {
 # Codes after which another try can't help. Source: Alpaca, "WebSocket Stream", table of errors.
 _FATAL = frozenset({400, 402, 405, 409, 410, 411})
 _REMEDIES = {
-    400: "check the symbols; one of them is badly written",
     402: f"the venue refused the key pair in the environment variables {VARIABLES}",
     404: "the key came later than the venue waits; check the machine's load and the network",
     405: "the plan allows fewer symbols (30 on the free one); ask for fewer",
@@ -335,6 +334,10 @@ class CpquantFeed:
         remedy = _REMEDIES.get(error.code, "see Alpaca's table of stream errors")
         if error.code == 409:
             remedy = f"the feed {self.feed!r} is not in this account's plan; feed='iex' is in every plan"
+        if error.code == 400:
+            remedy = (
+                f"the venue does not take one of the symbols {', '.join(self.symbols)}; write each as the venue does"
+            )
         kind = FeedRefused if error.code in _FATAL else FeedError
         return kind(f"Alpaca data stream: error {error.code} {error.msg!r}: {remedy}", code=error.code)
 
