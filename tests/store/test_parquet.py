@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from mdslib.errors import DataError
 from mdslib.events import Kind
 from mdslib.instruments import Instrument, parse_instrument
+from mdslib.protocols import Store
 from mdslib.store.encoding import decode, encode
 from mdslib.store.parquet import ParquetStore, Source
 from mdslib.table import Table, empty, from_columns, trades
@@ -146,6 +147,18 @@ def test_a_full_disk_leaves_what_was_there(store: ParquetStore, monkeypatch: pyt
         store.write(trades([OPEN], [2.0], [1]), SPY, DAY)
     assert store.read(SPY, Kind.TRADE, DAY)["price"].tolist() == [1.0]
     assert len(list(store.root.rglob("*artial"))) == 0
+
+
+def test_a_store_that_cannot_be_a_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match=r"can't be written: Not a directory; .* choose another --store"):
+        ParquetStore(tmp_path / "file").write(trades([OPEN], [1.0], [1]), SPY, DAY)
+
+
+def test_it_is_a_store_by_the_protocol(store: ParquetStore) -> None:
+    seam: Store = store
+    seam.write(trades([OPEN], [1.0], [1]), SPY, DAY)
+    assert len(seam.read(SPY, Kind.TRADE, DAY)) == len(seam.list()) == 1
 
 
 def test_a_damaged_file_is_named(store: ParquetStore) -> None:
