@@ -87,6 +87,8 @@ class AlpacaDecoder:
         self._table = _symbol_table(symbols, self._lots)
         self._block: Any = records(_BLOCK, RECORD)
         self._used = 0
+        # Compile, or load what was compiled, now: a session makes its decoder well before the open.
+        self._scan(np.frombuffer(b"[]", np.uint8), self._table, self._block, 0, 0)
         self._slow: Counter[str] = Counter()
         self.controls: list[Control] = []
         self.unknown: deque[Unread] = deque(maxlen=_KEPT)
