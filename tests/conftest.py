@@ -19,5 +19,5 @@ def shared_data() -> Path:
     beside = Path(__file__).resolve().parents[2] / "shared" / "data"
     folder = Path(os.environ.get("MDSLIB_SHARED_DATA", beside))
     if not folder.is_dir():
-        pytest.skip("real market data is not on this machine: looked for shared/data beside the project, $MDSLIB_SHARED_DATA")
+        pytest.skip("real market data is not on this machine: looked for shared/data beside it and $MDSLIB_SHARED_DATA")
     return folder

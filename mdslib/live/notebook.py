@@ -18,6 +18,7 @@ from typing import Any
 from mdslib.live.verdict import replace_file
 
 IOPUB_TIMEOUT = 120  # seconds: with the default of 4, a cell that prints 20,000 lines fails the run
+THREAD = "papermill"  # name of the thread that it runs in
 AUTOSAVE = 15  # seconds between saves inside one cell, as long as it displays something
 
 
@@ -44,7 +45,7 @@ class Execution:
         self._cell_began = threading.Event()
         self._manager: Any = None
         self._arguments = (source, output, dict(parameters), start_timeout)
-        self._thread = threading.Thread(target=self._run, name="papermill", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=THREAD, daemon=True)
 
     def start(self) -> None:
         """Begin; returns at once."""

@@ -14,6 +14,7 @@ from typing import Any
 from mdslib.calendar import parse_date, session, why_closed, zone
 from mdslib.clock import wall_ns
 from mdslib.live.guards import Guards
+from mdslib.live.notebook import THREAD
 from mdslib.live.runner import NOTEBOOK, Plan, supervise
 from mdslib.live.verdict import ExitCode
 from mdslib.resources import resource
@@ -81,9 +82,10 @@ def trade(request: Request, say: Callable[[str], None], *, rescue: Callable[[], 
         return ExitCode.OK
     plan = make_plan(date, now, request)
     say(f"session of {date}: {request.model}; files in {plan.run_dir}")
-    verdict = supervise(plan, rescue=rescue)
+    verdict = supervise(plan, rescue=rescue, say=say)
     say(f"{verdict.code.name} ({int(verdict.code)}): {verdict.reason}")
     say(f"notebook: {plan.run_dir / NOTEBOOK}")
+    _leave_if_hung(verdict.code)
     return verdict.code
 
 
@@ -123,11 +125,9 @@ def make_plan(date: datetime.date, now: int, request: Request) -> Plan:
     return Plan(notebook, run_dir.expanduser(), parameters, Guards(run=seconds))
 
 
-def leave(code: int) -> None:
-    """Exit with a code, at once where papermill's thread hangs and would keep the process alive."""
-    hung = any(thread.name == "papermill" and thread.is_alive() for thread in threading.enumerate())
-    if not hung:
-        sys.exit(code)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+def _leave_if_hung(code: ExitCode) -> None:
+    """Exit at once where papermill's thread hangs: what it registered for the interpreter's exit would hang as well."""
+    if any(thread.name == THREAD and thread.is_alive() for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)

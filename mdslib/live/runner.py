@@ -1,6 +1,6 @@
 """The supervisor of a live run: starts the notebook, watches it, asks it to stop, and says how it ended.
 
-SIGTERM and SIGINT reach this process alone. It then writes a ``stop`` file into the run folder and interrupts the
+SIGTERM, SIGINT and SIGHUP reach this process alone. It then writes a ``stop`` file into the run folder and interrupts the
 *kernel*, so that the session cancels, flattens if so told, audits and writes its verdict; and it waits for that.
 """
 
@@ -51,7 +51,13 @@ class Plan:
     guards: Guards = field(default_factory=Guards)
 
 
-def supervise(plan: Plan, *, rescue: Callable[[], str] | None = None) -> Verdict:
+def _silent(_line: str) -> None:
+    """Say nothing."""
+
+
+def supervise(
+    plan: Plan, *, rescue: Callable[[], str] | None = None, say: Callable[[str], None] = _silent
+) -> Verdict:
     """Execute the notebook and return how it ended; ``verdict.json`` is there in every case.
 
     Parameters
@@ -61,6 +67,8 @@ def supervise(plan: Plan, *, rescue: Callable[[], str] | None = None) -> Verdict
     rescue : callable, optional
         Called when the kernel died or hung, to cancel at the broker what the session no longer can; returns a sentence
         about what it did.
+    say : callable, optional
+        Takes a line for a person whenever the run is asked to stop or is ended.
 
     Returns
     -------
@@ -78,7 +86,7 @@ def supervise(plan: Plan, *, rescue: Callable[[], str] | None = None) -> Verdict
     asked: list[signal.Signals] = []
     with _signals(asked):
         run.start()
-        watch = _follow(run, run_dir, plan.guards, asked)
+        watch = _follow(run, run_dir, plan.guards, asked, say)
     session = Verdict.read(run_dir)
     verdict = judge(run.error, session, asked=asked[0] if asked else None, overdue=watch.overdue)
     if verdict.code is ExitCode.KERNEL and rescue is not None:
@@ -117,7 +125,7 @@ def judge(
         return Verdict(ExitCode.NOTEBOOK, "the notebook ended without a verdict: its session never ran", "runner")
     raised = str(getattr(error, "ename", ""))
     if asked is not None and raised == "KeyboardInterrupt":
-        code = ExitCode.TERMINATED if asked is signal.SIGTERM else ExitCode.INTERRUPTED
+        code = ExitCode.INTERRUPTED if asked is signal.SIGINT else ExitCode.TERMINATED
         return Verdict(code, f"stopped by {asked.name} before the session could end cleanly", "runner")
     kind = getattr(errors, raised, None)
     code = exit_code(kind) if isinstance(kind, type) else ExitCode.NOTEBOOK
@@ -158,11 +166,11 @@ def _prepare(plan: Plan) -> Path:
 
 @contextmanager
 def _signals(asked: list[signal.Signals]) -> Iterator[None]:
-    """Collect SIGTERM and SIGINT instead of dying of them; a thread other than the main one can't, and need not."""
+    """Collect the signals that ask to stop instead of dying of them; a thread other than the main one can't, and need not."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    numbers = (signal.SIGTERM, signal.SIGINT)
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # the last: its terminal was closed
     before = [signal.signal(n, lambda got, _frame: asked.append(signal.Signals(got))) for n in numbers]
     try:
         yield
@@ -171,16 +179,21 @@ def _signals(asked: list[signal.Signals]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _follow(run: Execution, run_dir: Path, guards: Guards, asked: list[signal.Signals]) -> Watch:
+def _follow(
+    run: Execution, run_dir: Path, guards: Guards, asked: list[signal.Signals], say: Callable[[str], None]
+) -> Watch:
     watch = Watch(guards, _now())
     while not run.wait(TICK):
         action = watch.ask(_now()) if asked else None
         action = action or watch.tick(_now(), _look(run, run_dir))
         if action is Action.ASK:
+            why = watch.overdue or (asked[0].name if asked else "")
+            say(f"{why}: asking the session to stop; it has {guards.stop:g} s to end cleanly")
             (run_dir / STOP).touch()
             if not (run_dir / VERDICT).exists():  # else only the report's cells are left: let them finish
                 run.signal_kernel(signal.SIGINT)
         elif action is Action.KILL:
+            say(f"{watch.overdue}: killing the notebook's kernel")
             run.signal_kernel(signal.SIGKILL)
         elif action is Action.ABANDON:
             watch.overdue += ", and papermill did not return after that"

@@ -29,7 +29,7 @@ class ExitCode(IntEnum):
     KERNEL = 5  # the notebook's kernel died, hung, or did not end in time
     NOTEBOOK = 6  # a cell outside the session raised, or the notebook ended without a verdict
     INTERRUPTED = 130  # Ctrl-C before the session had begun, or before it could end cleanly
-    TERMINATED = 143  # SIGTERM, likewise
+    TERMINATED = 143  # SIGTERM, or a closed terminal, likewise
 
 
 # The first class that an error belongs to decides.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,8 +12,10 @@ import pytest
 from mdslib.calendar import session
 from mdslib.errors import ConfigError
 from mdslib.live import program
+from mdslib.live.guards import Guards
 from mdslib.live.program import Request, make_plan, no_session, trade
-from mdslib.live.verdict import ExitCode
+from mdslib.live.runner import Plan
+from mdslib.live.verdict import ExitCode, Verdict
 
 NEW_YORK = datetime.timezone(datetime.timedelta(hours=-5))
 
@@ -76,3 +79,19 @@ def test_one_session_from_request_to_verdict(notebook: Callable[..., Path], tmp_
         "AUDIT_FAILED (1): row 7 differs",
         f"notebook: {tmp_path / '2013-10-08-m' / 'live.ipynb'}",
     ]
+
+
+def test_a_papermill_that_never_returns_is_left_behind_with_its_verdict(
+    notebook: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = threading.Event()
+    left: list[int] = []
+    monkeypatch.setattr("mdslib.live.notebook._execute", lambda *_: release.wait())
+    monkeypatch.setattr(program, "make_plan", lambda *_: Plan(notebook(), tmp_path, guards=Guards(start=0.2, reap=0.2)))
+    monkeypatch.setattr(program.os, "_exit", left.append)
+    assert trade(Request("m", date="2013-10-08"), lambda _: None) is ExitCode.KERNEL
+    release.set()
+    assert left == [ExitCode.KERNEL]
+    verdict = Verdict.read(tmp_path)
+    assert verdict is not None
+    assert verdict.reason == "no cell began within 0.2 s, and papermill did not return after that"

@@ -94,7 +94,7 @@ def test_a_rescue_that_fails_is_part_of_the_verdict(notebook: Make, tmp_path: Pa
     assert verdict.reason == "the kernel died; and cancelling at the broker failed: no route to the broker"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_lets_the_session_end_cleanly_and_the_notebook_is_saved(
     notebook: Make, tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -126,9 +126,12 @@ signal.signal(signal.SIGINT, signal.SIG_IGN)
 (pathlib.Path(run_dir) / "began").touch()
 time.sleep(60)
 """
+    said: list[str] = []
     thread = later(tmp_path, lambda: os.kill(os.getpid(), signal.SIGTERM))
-    verdict = supervise(Plan(notebook(cell), tmp_path, guards=Guards(stop=2)))
+    verdict = supervise(Plan(notebook(cell), tmp_path, guards=Guards(stop=2)), say=said.append)
     thread.join()
+    first = "SIGTERM: asking the session to stop; it has 2 s to end cleanly"
+    assert said == [first, first, f"{verdict.reason}: killing the notebook's kernel"]
     assert verdict.code is ExitCode.KERNEL
     assert verdict.reason == "the session did not end within 2 s of being asked to stop"
 
