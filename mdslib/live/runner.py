@@ -1,7 +1,7 @@
 """The supervisor of a live run: starts the notebook, watches it, asks it to stop, and says how it ended.
 
-SIGTERM, SIGINT and SIGHUP reach this process alone. It then writes a ``stop`` file into the run folder and interrupts the
-*kernel*, so that the session cancels, flattens if so told, audits and writes its verdict; and it waits for that.
+SIGTERM, SIGINT and SIGHUP reach this process alone. It then writes a ``stop`` file into the run folder and interrupts
+the *kernel*, so that the session cancels, flattens if so told, audits and writes its verdict; and it waits for that.
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ def _prepare(plan: Plan) -> Path:
 
 @contextmanager
 def _signals(asked: list[signal.Signals]) -> Iterator[None]:
-    """Collect the signals that ask to stop instead of dying of them; a thread other than the main one can't, and need not."""
+    """Collect the signals that ask to stop; a thread other than the main one can't, and need not."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
