@@ -18,6 +18,9 @@ EventKey = type[Trade] | type[Quote] | type[Bar] | type[OrderUpdate]
 KINDS: dict[object, Kind] = {Trade: Kind.TRADE, Quote: Kind.QUOTE, Bar: Kind.BAR, OrderUpdate: Kind.UPDATE}
 
 
+MAX_INSTRUMENTS = 200  # a close at the end of the day numbers its leg by the instrument, and a leg is one byte
+
+
 class NoParams(NamedTuple):
     """The parameters of a strategy that has none; the field exists because compiled code can't take an empty tuple."""
 
@@ -96,7 +99,7 @@ class Strategy:
                 raise ModelError(f"{where}: a strategy takes at most 8 timers")
             self.timers.append((event, python))
             return
-        kind = KINDS.get(event)
+        kind = KINDS.get(event) if isinstance(event, type) else None
         if kind is None:
             raise ModelError(
                 f"{where}: on= must be Trade, Quote, Bar, OrderUpdate, Every('1s') or BeforeClose('5m'), received {event!r}"
@@ -137,9 +140,11 @@ class Strategy:
             if kind is bool and isinstance(value, str):
                 return {"true": True, "false": False, "1": True, "0": False}[value.lower()]
             converted = kind(value)
-            if kind is int and float(value) != converted:
+            if kind is not float and float(value) != converted:
                 raise ValueError(value)
-        except (TypeError, ValueError, KeyError):
+            if kind is int and not -(2**63) <= converted < 2**63:
+                raise ValueError(value)
+        except (TypeError, ValueError, KeyError, OverflowError):
             raise ModelError(
                 f"parameter {name!r} of strategy {self.name!r} must be {kind.__name__}, received {value!r}"
             ) from None
@@ -206,8 +211,12 @@ def strategy(
         )
     for name in params._fields:
         _declared(params, name)
-    if not 1 <= instruments <= 1000:
-        raise ModelError(f"strategy(instruments=...) must be from 1 to 1000, received {instruments!r}")
+    if not isinstance(instruments, int) or not 1 <= instruments <= MAX_INSTRUMENTS:
+        raise ModelError(f"strategy(instruments=...) must be from 1 to {MAX_INSTRUMENTS}, received {instruments!r}")
+    if not callable(state):
+        raise ModelError(f"strategy(state=...) must be a function of the parameters, received {state!r}")
+    if inspect.isfunction(on):
+        raise ModelError(f"strategy {on.__name__!r} does not say what it takes; write @strategy(on=Trade) above it")
 
     def declare(function: Step) -> Strategy:
         python = getattr(function, "py_func", function)

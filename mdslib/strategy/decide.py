@@ -11,14 +11,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mdslib.account import ACCOUNT, apply_fill, new_account
-from mdslib.events import Status, Verb
+from mdslib.account import ACCOUNT, DUST, apply_fill, new_account
+from mdslib.events import Status, TimeInForce, Verb
 from mdslib.jit import jit, jit_hot, records
 from mdslib.protocols import Records
 from mdslib.risk import RISK, Limits, check_order, check_state, count_order
 
 ORDER, TARGET, CANCEL = int(Verb.ORDER), int(Verb.TARGET), int(Verb.CANCEL)
 RELEASE = int(Verb.RELEASE)
+IOC = int(TimeInForce.IOC)
 CANCELED, ENDED = int(Status.CANCELED), int(Status.EXPIRED)  # canceled, rejected, expired
 ABSURD = 1e12  # units; no order of that size is meant
 
@@ -89,18 +90,18 @@ def note(
     qty = amount
     if verb == TARGET:
         qty = amount - account[k].position - account[k].open_qty
-        if qty == 0.0:
+        if abs(qty) < DUST:
             return n
-    valid = inside and (
-        verb == CANCEL or (qty != 0.0 and abs(qty) < ABSURD and not limit <= 0.0 and limit != np.inf and verb <= CANCEL)
-    )
+    known = verb >= ORDER and verb <= CANCEL and tif >= 0 and tif <= IOC
+    sane = qty != 0.0 and abs(qty) < ABSURD and not limit <= 0.0 and limit != np.inf
+    valid = inside and known and (verb == CANCEL or sane)
     d = out[n]
     d.seq = seq
     d.ts_event = ts
     d.instrument = k
     d.leg = number
-    d.verb = verb
-    d.tif = tif
+    d.verb = verb if known else ORDER
+    d.tif = tif if known else 0
     d.denied = 0 if valid else 1
     d.qty = qty
     d.parked = 0.0
@@ -131,6 +132,12 @@ def free(account: Records, k: int, qty: float) -> None:
         a.buys -= qty
     else:
         a.sells += qty
+    if abs(a.open_qty) < DUST:
+        a.open_qty = 0.0
+    if abs(a.buys) < DUST:
+        a.buys = 0.0
+    if abs(a.sells) < DUST:
+        a.sells = 0.0
 
 
 @jit
@@ -221,8 +228,8 @@ def release(account: Records, risk: Records, k: int, seq: int, ts: int, out: Rec
         drop_parked(account, k)
         if risk[0].state != 0:
             return n
-    n = note(RELEASE, k, qty, np.nan, 0, seq, ts, k, 8, account, out, n)
-    out[n - 1].denied = 0
+    n = note(ORDER, k, qty, np.nan, 0, seq, ts, k, 8 + k, account, out, n)
+    out[n - 1].verb = RELEASE
     reserve(account, k, qty)
     return n
 
@@ -237,10 +244,18 @@ def flatten(account: Records, risk: Records, seq: int, ts: int, out: Records, n:
         drop_parked(account, k)
         a.flatten = 1
         if a.buys != 0.0 or a.sells != 0.0:
-            n = note(CANCEL, k, 0.0, np.nan, 0, seq, ts, k, 8, account, out, n)
+            n = note(CANCEL, k, 0.0, np.nan, 0, seq, ts, k, 8 + k, account, out, n)
         else:
             n = release(account, risk, k, seq, ts, out, n)
     return n
+
+
+@jit
+def resume(account: Records, risk: Records) -> None:
+    """Trade again: the state is ACTIVE, and what was to be closed for good may be opened again."""
+    risk[0].state = 0
+    for k in range(len(account)):
+        account[k].flatten = 0
 
 
 @jit
@@ -249,4 +264,4 @@ def flatten_now(core: Core, seq: int, ts: int, out: Records, n: int) -> int:
     return flatten(core.account, core.risk, seq, ts, out, n)
 
 
-__all__ = ["ACCOUNT", "DECISION", "Core", "book", "flatten", "new_core", "note", "release", "reserve"]
+__all__ = ["ACCOUNT", "DECISION", "Core", "book", "flatten", "new_core", "note", "release", "reserve", "resume"]

@@ -147,6 +147,7 @@ def _kernels() -> dict[str, Callable[..., Any]]:
         decide.book,
         decide.release,
         decide.flatten,
+        decide.resume,
         matching.match,
         matching.accept,
         matching.refuse,
@@ -170,7 +171,7 @@ def load_driver(strategy: Strategy, shape: Shape) -> ModuleType:
     source = driver_source(strategy, shape)
     if not _importable(strategy):
         source = source.replace("cache=True, ", "")
-    name = "driver_" + fingerprint([], strategy_fingerprint(strategy), source, strategy.params.__module__, compiling())
+    name = "driver_" + fingerprint([], strategy_fingerprint(strategy), source, strategy.module, strategy.params.__module__, compiling())
     module = _loaded.get(name)
     if module is None or not _same_steps(module, strategy):
         module = _load(name, source, _names(strategy))

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from mdslib.errors import ModelError, ModelRaised
+from mdslib.errors import DataError, ModelError, ModelRaised
 from mdslib.events import Kind
 from mdslib.instruments import Instrument
 from mdslib.jit import as_records, records
 from mdslib.protocols import Records
-from mdslib.risk import Limits
-from mdslib.strategy.contract import Strategy
+from mdslib.risk import Limits, make_limits
+from mdslib.strategy.contract import MAX_INSTRUMENTS, Strategy
 from mdslib.strategy.decide import DECISION, Core, new_core
 from mdslib.strategy.driver import Shape, load_driver, strategy_fingerprint
 from mdslib.strategy.market import Market, market_of
@@ -61,29 +61,29 @@ class Fold:
         cash: float = 0.0,
         split_flips: bool = False,
     ) -> None:
-        if len(instruments) < strategy.instruments:
-            named = ", ".join(i.symbol for i in instruments) or "none"
-            raise ModelError(
-                f"strategy {strategy.name!r} trades {strategy.instruments} instruments, received {len(instruments)} ({named})"
-            )
+        check_count(strategy, [i.symbol for i in instruments])
         self.strategy = strategy
-        self.params = strategy.make_params() if params is None else params
+        self.params = typed_params(strategy, params)
         self.instruments = tuple(instruments)
-        self.limits = limits
+        self.limits = None if limits is None else make_limits(**limits._asdict())
         self.fingerprint = strategy_fingerprint(strategy)
         hours = np.zeros((0, 2), np.int64) if hours is None else hours
-        self.core: Core = new_core(len(instruments), limits, hours, cash=cash)
+        self.core: Core = new_core(len(instruments), self.limits, hours, cash=cash)
         self._split = split_flips
         self.state = state_of(strategy, self.params)
         self.position = 0
         self._cursor = np.zeros(8, np.int64)
-        self._out = records(256, DECISION)
+        self._out = self._new_out(256)
         self._live: Any = None
 
     @property
     def account(self) -> Records:
         """The account that the strategy sees: ACCOUNT records, one an instrument."""
         return self.core.account
+
+    def _new_out(self, room: int) -> Records:
+        """Return room for decisions: untouched pages cost nothing, and going flat asks for one an instrument."""
+        return records(room + 4 * len(self.instruments), DECISION)
 
     def _shape(self, kinds: tuple[Kind, ...], *, single: bool) -> Shape:
         return Shape(kinds, self.limits is not None, single, split=self._split, flatten=True)
@@ -105,6 +105,8 @@ class Fold:
         ------
         ModelRaised
             Where the step raised; `row` is the index within `arrived`, and `decisions` on the error hold what stands.
+        DataError
+            Where a record names an instrument that the session does not have.
         """
         if self._live is None:
             self._live = load_driver(self.strategy, self._shape(self.strategy.market_kinds, single=False))
@@ -114,6 +116,7 @@ class Fold:
                 arrived, self.state, self.core, self.params, self.limits or FREE, self._out, self._cursor
             ),
             len(arrived),
+            arrived,
         )
 
     def run(self, data: MarketData) -> Records:
@@ -129,8 +132,12 @@ class Fold:
 
     def run_market(self, market: Market) -> Records:
         """Fold columns that `market_of` has prepared."""
+        for columns in market.columns:
+            highest = int(columns.instrument.max(initial=0)) if "instrument" in columns._fields else 0
+            if highest >= len(self.instruments):
+                raise self._stranger(highest)
         driver = load_driver(self.strategy, self._shape(market.kinds, single=len(self.instruments) == 1))
-        self._out = records(market.count // 4 + 256, DECISION)  # untouched pages cost nothing
+        self._out = self._new_out(market.count // 4 + 256)
         decisions = self._drive(
             lambda: driver.fold_columns(
                 market.columns,
@@ -145,12 +152,17 @@ class Fold:
                 self._cursor,
             ),
             market.count,
-            copy=False,
         )
-        self._out = records(256, DECISION)  # the old one is the caller's now
+        self._out = self._new_out(256)  # the old one is the caller's now
         return decisions
 
-    def _drive(self, call: Any, count: int, copy: bool = True) -> Records:
+    def _stranger(self, instrument: int) -> DataError:
+        return DataError(
+            f"an event names instrument {instrument}, but the fold of {self.strategy.name!r} has"
+            f" {len(self.instruments)} ({', '.join(i.symbol for i in self.instruments)}), numbered from 0"
+        )
+
+    def _drive(self, call: Any, count: int, arrived: Records | None = None) -> Records:
         """Run a driver until it has taken `count` events, growing the room for decisions as it asks for it."""
         self._cursor[:] = 0
         parts: list[Records] = []
@@ -162,11 +174,13 @@ class Fold:
                 error.decisions = _joined([*parts, self._out[: self._cursor[1]]])
                 raise
             parts.append(self._out[: self._cursor[1]])
+            if self._cursor[7] != 0 and arrived is not None:
+                raise self._stranger(int(arrived[self._cursor[0]]["instrument"]))
             if self._cursor[0] >= count:
                 break
-            self._out = records(4 * len(self._out) + 4 * len(self.instruments), DECISION)
+            self._out = self._new_out(4 * len(self._out))
         self.position += count
-        return _joined(parts) if copy or len(parts) > 1 else parts[0]
+        return parts[0] if arrived is None and len(parts) == 1 else _joined(parts)
 
     def digest(self) -> str:
         """Return the SHA-256 of everything that later decisions depend on."""
@@ -188,7 +202,7 @@ class Fold:
         Raises
         ------
         ModelError
-            Where it was saved by other code.
+            Where it was saved by other code, or with other parameters, instruments or limits.
         """
         name, position, arrays = pickle.loads(saved)
         if name != self.fingerprint:
@@ -196,9 +210,38 @@ class Fold:
                 f"the saved state is of fingerprint {name}, strategy {self.strategy.name!r} is {self.fingerprint};"
                 " fold the tape again with this code instead"
             )
-        for array, (_, shape, raw) in zip((*_arrays(self.state), *self.core), arrays, strict=True):
+        mine = (*_arrays(self.state), *self.core)
+        if [(a.dtype.descr, a.shape) for a in mine] != [(descr, shape) for descr, shape, _ in arrays]:
+            raise ModelError(
+                f"the saved state of strategy {self.strategy.name!r} has other sizes; restore it into a fold with the"
+                " parameters, instruments and limits that it was saved with"
+            )
+        for array, (_, shape, raw) in zip(mine, arrays, strict=True):
             array[...] = np.frombuffer(raw, array.dtype).reshape(shape)
         self.position = position
+
+
+def check_count(strategy: Strategy, symbols: Sequence[str]) -> None:
+    """Raise `ModelError` where a session's instruments are fewer than the strategy trades, or too many."""
+    if not strategy.instruments <= len(symbols) <= MAX_INSTRUMENTS:
+        named = ", ".join(symbols[:10]) + (", ..." if len(symbols) > 10 else "")
+        most = "at most " if len(symbols) > MAX_INSTRUMENTS else ""
+        raise ModelError(
+            f"strategy {strategy.name!r} trades {most or ''}{MAX_INSTRUMENTS if most else strategy.instruments}"
+            f" instruments, received {len(symbols)} ({named or 'none'})"
+        )
+
+
+def typed_params(strategy: Strategy, params: Any) -> Any:
+    """Return a strategy's parameters in the declared types, so that they are compiled for once; None is the defaults."""
+    if params is None:
+        return strategy.make_params()
+    if not isinstance(params, strategy.params):
+        raise ModelError(
+            f"parameters of strategy {strategy.name!r} must be its {strategy.params.__name__}, received {params!r};"
+            " make_params() makes them"
+        )
+    return strategy.make_params(**params._asdict())
 
 
 def guarded(call: Any, strategy: Strategy, cursor: np.ndarray) -> None:
@@ -230,16 +273,34 @@ def _arrays(state: Any) -> tuple[np.ndarray, ...]:
 
 def state_of(strategy: Strategy, params: Any) -> Any:
     """Return a fresh state of a strategy, as compiled code takes it."""
-    return _views(strategy.state(params))
+    try:
+        state = strategy.state(params)
+    except Exception as error:
+        raise ModelError(
+            f"state(params) of strategy {strategy.name!r} raised {type(error).__name__}: {error}"
+        ) from error
+    return _views(state, strategy)
 
 
-def _views(state: Any) -> Any:
-    """Return the state with structured arrays as `as_records` gives them; refuse what can't be saved bit for bit."""
+def _views(state: Any, strategy: Strategy) -> Any:
+    """Return a copy of the state, structured arrays as `as_records` gives them; refuse what can't be saved bit for bit.
+
+    A copy, because a model may hand out an array that it keeps: two runs would share it.
+    """
+    rule = f"the state of strategy {strategy.name!r} must be a numpy array, or a NamedTuple of numpy arrays"
+    if isinstance(state, tuple) and not (state and hasattr(state, "_fields")):
+        raise ModelError(f"{rule}, received a plain tuple of {len(state)}")
     for array in _arrays(state):
-        if not isinstance(array, np.ndarray) or array.dtype.hasobject:
-            raise ModelError(
-                f"a state must be a numpy array, or a NamedTuple of numpy arrays, received {type(array).__name__}"
-            )
+        if not isinstance(array, np.ndarray):
+            raise ModelError(f"{rule}, received {type(array).__name__}")
+        if array.dtype.hasobject or array.ndim == 0:
+            held = "Python objects" if array.dtype.hasobject else "no dimension"
+            raise ModelError(f"{rule} of numbers, received one with {held} ({array.dtype})")
     if isinstance(state, tuple):
-        return type(state)(*[as_records(a) if a.dtype.names else a for a in state])
-    return as_records(state) if state.dtype.names else state
+        return type(state)(*[_own(a) for a in state])
+    return _own(state)
+
+
+def _own(array: np.ndarray) -> np.ndarray:
+    own = np.array(array).view(np.ndarray)
+    return as_records(own) if own.dtype.names else own

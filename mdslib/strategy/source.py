@@ -3,15 +3,19 @@
 What happens on an event is written into each loop, not called; only what happens on an order is called. A step and the
 kernels see plain arrays that the driver borrows (see `mdslib.jit.borrow`).
 
-Cursors: a fold's is (next row, decisions). A back-test's is (next row, decisions, fills, decisions submitted, fills told,
-instant open or not, time of that instant).
+Cursors: a fold's is (next row, decisions), and its last place is 1 where the row names an instrument that the session
+does not have. A back-test's is (next row, decisions, fills, decisions submitted, fills told, instant open or not, time of
+that instant, fills to tell before anything else is submitted).
+
+Room: a row, or one step of `settle`, writes at most 4 decisions, 2 fills for each working order and a few more, and one
+working order; going flat writes one decision an instrument. `lacks_room` is asked before each of them.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mdslib.events import Kind
+from mdslib.events import Kind, Status
 from mdslib.strategy.contract import Strategy
 
 if TYPE_CHECKING:
@@ -137,9 +141,9 @@ def _take_update(strategy: Strategy, shape: Shape) -> str:
         "                seq, state, account, risk, recent, hours, p, limits, out, cursor):\n"
         "    book(account, k, status, last_qty, last_px, leaves, fee)\n"
     )
-    if shape.split or shape.flatten:
+    if shape.split or shape.flatten:  # a close that was rejected is not sent again by itself: it would be without end
         text += (
-            "    if account[k].parked != 0.0 or account[k].flatten != 0:\n"
+            f"    if account[k].parked != 0.0 or (account[k].flatten != 0 and status != {int(Status.REJECTED)}):\n"
             "        cursor[1] = release(account, risk, k, seq, ts, out, cursor[1])\n"
         )
     if Kind.UPDATE in strategy.steps:
@@ -199,6 +203,8 @@ def _fold_records(strategy: Strategy, shape: Shape) -> str:
     signature = "fold_records(records, state, core, p, limits, out, cursor)"
     text = (
         _FOLD_HEAD.format(signature=signature, end="len(records)") + "        r = records[g]\n        what = r.kind\n"
+        f"        if what <= {int(Kind.OPENING)} and r.instrument >= len(account):\n"
+        "            cursor[7] = 1\n            return\n"
     )
     word = "if"
     for kind in strategy.market_kinds:
@@ -225,11 +231,15 @@ _OWN_RECORDS = """\
                         r.seq, state, account, risk, recent, hours, p, limits, out, cursor)
         elif (what == {denied} and r.code >= 256) or what == {expired}:
             free(account, int(r.instrument), r.f0)
+            if account[int(r.instrument)].parked != 0.0:
+                cursor[1] = release(account, risk, int(r.instrument), r.seq, r.ts_event, out, cursor[1])
         elif what == {control}:
             if r.code == 3:
                 cursor[1] = flatten(account, risk, r.seq, r.ts_event, out, cursor[1])
+            elif r.code == 0:
+                resume(account, risk)
             else:
-                risk[0].state = r.code
+                risk[0].state = 1 if r.code == 1 else 2
         elif what == {opening}:
             opened = account[int(r.instrument)]
             opened.position = r.f0
@@ -244,17 +254,25 @@ _OWN_RECORDS = """\
 _SETTLE = """\
 @hot
 def lacks_room(work, count, account, out, fills, cursor):
-    load = count[0] + cursor[1] - cursor[3] + cursor[2] - cursor[4]
-    return (cursor[1] + 4 * load + 64 + 2 * len(account) > len(out)
-            or cursor[2] + 4 * load + 64 > len(fills) or load + 64 > len(work))
+    return (cursor[1] + 64 + 2 * len(account) > len(out)
+            or cursor[2] + 2 * count[0] + 64 > len(fills) or count[0] + 64 > len(work))
 
 
 @hot
 def settle(ts, state, account, risk, recent, hours, p, limits, venue, work, count, venue_account, out, fills, cursor):
     while True:
-        if lacks_room(work, count, account, out, fills, cursor):
-            return
+        while cursor[4] < cursor[7]:
+            if lacks_room(work, count, account, out, fills, cursor):
+                return
+            f = fills[cursor[4]]
+            cursor[4] += 1
+            if f.status != 7:
+                d = out[f.tag]
+                take_update(f.ts, int(f.instrument), d.seq, d.leg, int(f.status), f.qty, f.px, d.qty - f.leaves, f.leaves,
+                            f.fee, cursor[0], state, account, risk, recent, hours, p, limits, out, cursor)
         while cursor[3] < cursor[1]:
+            if lacks_room(work, count, account, out, fills, cursor):
+                return
             j = cursor[3]
             cursor[3] = j + 1
             d = out[j]
@@ -266,16 +284,11 @@ def settle(ts, state, account, risk, recent, hours, p, limits, venue, work, coun
             if d.qty == 0.0:
                 continue
 {refuse}            accept(work, count, ts, int(d.instrument), d.qty, d.limit, int(d.tif), j)
-{ack}        end = cursor[2]
-        if cursor[4] == end:
+{ack}        if cursor[4] == cursor[2]:
             break
-        for i in range(cursor[4], end):
-            f = fills[i]
-            if f.status != 7:
-                d = out[f.tag]
-                take_update(f.ts, int(f.instrument), d.seq, d.leg, int(f.status), f.qty, f.px, d.qty - f.leaves, f.leaves,
-                            f.fee, cursor[0], state, account, risk, recent, hours, p, limits, out, cursor)
-        cursor[4] = end
+        cursor[7] = cursor[2]
+    if lacks_room(work, count, account, out, fills, cursor):
+        return
     cursor[5] = 0
 
 
@@ -295,7 +308,7 @@ def _settle(strategy: Strategy, shape: Shape) -> str:
 
     The order is the live one: refusals come with the answers, then fills, then endings and acknowledgements; what a model
     answers to those goes out in the next round of the same instant. Where room runs out, it returns with the instant
-    still open, and goes on from its cursor.
+    still open, and goes on from its cursor where it was, so that the room that there was does not show in the result.
     """
     return _SETTLE.format(refuse=_REFUSE if shape.alpaca else "", ack=_ACK if Kind.UPDATE in strategy.steps else "")
 

@@ -1,0 +1,38 @@
+"""The halt file: a person's switch that works on a hung session, because every order looks for it before it is sent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mdslib.errors import SessionError
+from mdslib.live.verdict import replace_file
+
+HALT = "HALT"
+
+
+def halt_files(run_dir: Path) -> tuple[Path, Path]:
+    """Return the files that halt a run: its own, and the one of all runs beside it."""
+    return run_dir / HALT, run_dir.parent / HALT
+
+
+def halted(files: tuple[Path, ...]) -> bool:
+    """Tell whether one of the files is there."""
+    return any(file.exists() for file in files)
+
+
+def write_halt(folder: Path, why: str) -> Path:
+    """Halt one run, or all runs of a folder.
+
+    Raises
+    ------
+    SessionError
+        Where the folder is not there, or the file can't be written.
+    """
+    if not folder.is_dir():
+        raise SessionError(f"{folder} is not a folder; give a run's folder, or the folder of all runs")
+    file = folder / HALT
+    try:
+        replace_file(file, why + "\n")
+    except OSError as error:
+        raise SessionError(f"{file} can't be written ({error.strerror}); cancel at the venue's own page") from error
+    return file

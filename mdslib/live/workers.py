@@ -1,0 +1,167 @@
+"""Order workers: threads that talk to the broker, so that deciding never waits for it. Cancels go first."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from mdslib.clock import monotonic_ns
+from mdslib.desk import Order
+from mdslib.errors import BrokerError, CredentialError, MdsError, OrderRejected, OutcomeUnknown
+from mdslib.live.halt import halted
+from mdslib.live.latency import Latency
+from mdslib.protocols import Broker, OrderState
+from mdslib.risk import Denial
+
+RESOLVE_EVERY = 1.0  # s between two questions after an order of unknown outcome
+RESOLVE_WITHIN = 30.0  # s; after that it is reported as never arrived, and trading only reduces
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of one order: the venue's state, our own refusal, or an error.
+
+    Attributes
+    ----------
+    state : OrderState or None
+    withheld : Denial or None
+        Stopped by the desk at the last moment: nothing was sent.
+    error : MdsError or None
+        `OrderRejected` is definite; `OutcomeUnknown` is followed by another answer once it is resolved.
+    """
+
+    order: Order
+    state: OrderState | None = None
+    withheld: Denial | None = None
+    error: MdsError | None = None
+    resolved: bool = False
+
+
+class Workers:
+    """A few threads that send orders and cancels in turn, and hand the answers to `tell`.
+
+    Parameters
+    ----------
+    broker : Broker
+    tell : callable
+        Takes each `Answer`; called from the workers' threads.
+    stop_files : tuple of Path
+        Any of these forbids new orders.
+    threads : int
+        1 keeps the order of the orders.
+    """
+
+    def __init__(self, broker: Broker, tell: Callable[[Answer], None], stop_files: tuple[Path, ...], threads: int) -> None:
+        self._broker, self._tell, self._stop_files = broker, tell, stop_files
+        self._jobs: queue.PriorityQueue[tuple[int, int, Any]] = queue.PriorityQueue()
+        self._numbers = count()
+        self._open = 0
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self.failures: list[str] = []
+        self.to_answer = Latency()
+        self._threads = [threading.Thread(target=self._work, name=f"orders-{n}", daemon=True) for n in range(threads)]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that are not answered yet."""
+        with self._lock:
+            return self._open
+
+    def send(self, order: Order) -> None:
+        """Send an order after those that wait already."""
+        self._put(1, ("send", order))
+
+    def cancel(self, order: Order) -> None:
+        """Cancel an order before anything else that waits."""
+        self._put(0, ("cancel", order))
+
+    def ask(self, order: Order) -> None:
+        """Ask the venue what became of an order."""
+        self._put(1, ("ask", order))
+
+    def _put(self, rank: int, job: tuple[str, Order]) -> None:
+        with self._lock:
+            self._open += 1
+        self._jobs.put((rank, next(self._numbers), job))
+
+    def close(self) -> None:
+        """End the threads; jobs that wait are left."""
+        self._ended.set()
+        for _ in self._threads:
+            self._jobs.put((9, next(self._numbers), None))
+        for thread in self._threads:
+            thread.join(timeout=10.0)
+
+    def _work(self) -> None:
+        while not self._ended.is_set():
+            job = self._jobs.get()[2]
+            if job is None:
+                return
+            try:
+                self._do(*job)
+            finally:
+                with self._lock:
+                    self._open -= 1
+
+    def _do(self, verb: str, order: Order) -> None:
+        if verb == "cancel":
+            self._cancel(order)
+        elif verb == "ask":
+            self._ask(order)
+        elif halted(self._stop_files):
+            self._tell(Answer(order, withheld=Denial.HALT_FILE))
+        else:
+            self._send(order)
+
+    def _send(self, order: Order) -> None:
+        began = monotonic_ns()
+        try:
+            state = self._broker.submit(order.new)
+        except OutcomeUnknown as error:
+            self._tell(Answer(order, error=error))
+            self._tell(self._resolve(order))
+        except (BrokerError, CredentialError) as error:  # definite: nothing was placed
+            self._tell(Answer(order, error=error))
+        # A fault of ours in the broker's code must not leave the order unanswered: what became of it is unknown.
+        except Exception as error:
+            self._tell(Answer(order, error=OutcomeUnknown(f"{type(error).__name__}: {error}")))
+            self._tell(self._resolve(order))
+        else:
+            self.to_answer.add(monotonic_ns() - began)
+            self._tell(Answer(order, state=state))
+
+    def _resolve(self, order: Order) -> Answer:
+        """Ask by client order id until the venue knows the order or the deadline is over."""
+        deadline = monotonic_ns() + int(RESOLVE_WITHIN * 1e9)
+        while monotonic_ns() < deadline and not self._ended.wait(RESOLVE_EVERY):
+            try:
+                state = self._broker.order(order.new.client_order_id)
+            except BrokerError as error:
+                self.failures.append(str(error))
+                continue
+            if state is not None:
+                return Answer(order, state=state, resolved=True)
+        return Answer(order, error=OrderRejected("never arrived at the venue"), resolved=True)
+
+    def _cancel(self, order: Order) -> None:
+        try:
+            self._broker.cancel(order.venue_order_id)
+        except BrokerError as error:  # it may have ended meanwhile; the stream says so
+            self.failures.append(f"cancel {order.new.client_order_id}: {error}")
+
+    def _ask(self, order: Order) -> None:
+        try:
+            state = self._broker.order(order.new.client_order_id)
+        except BrokerError as error:
+            self.failures.append(str(error))
+            return
+        if state is not None:
+            self._tell(Answer(order, state=state, resolved=True))
