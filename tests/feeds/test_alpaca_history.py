@@ -19,6 +19,7 @@ from mdslib.errors import ConfigError, CredentialError, DataError, FeedError, Fe
 from mdslib.events import Kind, unpack_conditions
 from mdslib.feeds.alpaca_history import CpquantHistory
 from mdslib.feeds.rfc3339 import from_ns, to_ns
+from mdslib.instruments import Instrument
 
 KEY, SECRET = "AKtestkey0000000000", "secret-that-must-never-be-seen"
 START, END = "2021-10-13T08:00:00Z", "2021-10-13T09:00:00Z"
@@ -291,3 +292,78 @@ def test_real_answers_are_read(answers, history, shared_data):
     answers.add(json.loads((folder / "alpaca-go__GetTrades_Update__6.json").read_text()))
     assert len(history.trades("A", START, "2022-10-22T00:00:00Z")) == 0
     assert history.dropped == 2
+
+
+def test_rows_outside_13_30_to_20_00_utc_are_kept_since_only_market_is_never_passed(answers, history):
+    bar = {"o": 1, "h": 2, "l": 1, "c": 2, "v": 131, "n": 3, "vw": 1.6}
+    stamps = ["2021-12-13T09:00:00Z", "2021-12-13T13:29:00Z", "2021-12-13T20:30:00Z", "2021-12-13T23:59:00Z"]
+    answers.add(page([bar | {"t": stamp} for stamp in stamps], key="bars"))
+    table = history.bars("AAPL", "1Min", "2021-12-13T00:00:00Z", "2021-12-14T00:00:00Z")
+    assert table["ts_event"].tolist() == [to_ns(stamp) + 60 * 10**9 for stamp in stamps]
+
+
+def test_stamps_of_0_1_6_and_9_digits_mix(answers, history):
+    fractions = ["", ".1", ".123456", ".123456789"]
+    answers.add(page([row(1, t=f"2021-10-13T08:00:0{n}{fraction}Z") for n, fraction in enumerate(fractions)]))
+    wanted = [to_ns(f"2021-10-13T08:00:0{n}{fraction}Z") for n, fraction in enumerate(fractions)]
+    assert history.trades("AAPL", START, END)["ts_event"].tolist() == wanted
+
+
+def test_stamp_with_an_offset_which_cpquant_can_not_read_is_a_clear_error(answers, history):
+    answers.add(page([row(1, t="2021-10-13T04:00:00.5-04:00")]))
+    with pytest.raises(DataError, match=WHERE + "cpquant can't read the answer: ValueError"):
+        history.trades("AAPL", START, END)
+
+
+def test_sizes_are_counted_in_the_instrument_s_lots(answers, history):
+    pair = Instrument("BTC/USD", lot=1e-9, session="24/7")
+    answers.add(page([row(1, s=0.27994), row(2, s=3)], symbol="BTC/USD"))
+    assert history.trades(pair, START, END)["size"].tolist() == [279_940_000, 3_000_000_000]
+    answers.add(page([row(1, s=0.5)]))
+    with pytest.raises(DataError, match=r"AAPL: size 0.5 is not a whole number of lots of 1.0"):
+        history.trades("AAPL", START, END)
+
+
+def test_fetch_saves_bars_too_and_nothing_else(answers, history):
+    written = []
+
+    class Store:
+        def write(self, table, instrument, date):
+            written.append((table.kind, len(table)))
+
+    bar = {"t": "2021-10-13T14:00:00Z", "o": 1, "h": 2, "l": 1, "c": 2, "v": 131, "n": 3, "vw": 1.6}
+    answers.add(page([bar], symbol="SPY", key="bars"))
+    history.fetch(["SPY"], datetime.date(2021, 10, 13), Store(), kinds=(Kind.BAR,))
+    assert written == [(Kind.BAR, 1)]
+    with pytest.raises(ConfigError, match="kind must be TRADE or BAR"):
+        history.fetch(["SPY"], datetime.date(2021, 10, 13), Store(), kinds=(Kind.QUOTE,))
+
+
+def test_daily_bar_on_a_closed_day_is_an_error(answers, history):
+    bar = {"t": "2021-10-16T04:00:00Z", "o": 1, "h": 2, "l": 1, "c": 2, "v": 131, "n": 3, "vw": 1.6}
+    answers.add(page([bar], key="bars"))
+    with pytest.raises(DataError, match="AAPL: a daily bar of 2021-10-16, when NYSE is closed"):
+        history.bars("AAPL", "1Day", "2021-10-16T00:00:00Z", "2021-10-17T00:00:00Z")
+
+
+def test_time_that_can_not_be_read_is_an_error(history):
+    with pytest.raises(DataError, match="Alpaca history: a time must be RFC 3339 with a zone"):
+        history.trades("AAPL", "yesterday", END)
+
+
+def test_answer_that_is_not_json_of_a_refusal_is_quoted(answers, history):
+    answers.add(b"<html>Bad gateway", 502)
+    with pytest.raises(FeedError, match="HTTP 502 '<html>Bad gateway': the venue has a fault"):
+        history.trades("AAPL", START, END)
+
+
+def test_modules_of_cpquant_that_act_on_import_are_never_imported():
+    import sys
+
+    import mdslib.brokers.alpaca
+    import mdslib.feeds.alpaca_socket
+
+    assert mdslib.brokers.alpaca
+    assert mdslib.feeds.alpaca_socket
+    assert "cpquant.data" in sys.modules
+    assert "cpquant.stats" not in sys.modules
