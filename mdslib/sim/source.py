@@ -7,6 +7,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from mdslib.errors import DataError
 from mdslib.table import MarketData
 
@@ -46,9 +48,20 @@ def open_day(
         return _lean_day(data, symbols[0], date, kinds, extended=extended)
     if store is not None:
         return _stored_day(store, symbols, date, kinds, extended=extended)
-    from mdslib.store.made import made_day
+    return _made_day(symbols, date)
 
-    return made_day() if date is None else made_day(date=date)
+
+def _made_day(symbols: Sequence[str], date: datetime.date | None) -> MarketData:
+    from mdslib.calendar import session_at
+    from mdslib.instruments import parse_instrument
+    from mdslib.store.made import made_day
+    from mdslib.table import merge
+
+    instruments = tuple(parse_instrument(symbol) for symbol in symbols)
+    made = [made_day(symbol=i.symbol) if date is None else made_day(date, i.symbol) for i in instruments]
+    numbered = [t.replace(instrument=np.full(len(t), k, "<u2")) for k, t in enumerate(made)]
+    session = session_at(int(made[0]["ts_event"][0]), instruments[0].session)
+    return MarketData(instruments, (merge(numbered),), () if session is None else (session,))
 
 
 def _stored_day(store: Path, symbols: Sequence[str], date: datetime.date | None, kinds: Sequence[str], *, extended: bool) -> MarketData:
