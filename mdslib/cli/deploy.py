@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from mdslib.calendar import ALWAYS, zone
+from mdslib.cli.backtest import parse_assignments
 from mdslib.config import load_settings
 from mdslib.errors import ConfigError
 from mdslib.resources import resource
@@ -75,11 +76,7 @@ def deploy_command(
 def _checked(model: str, symbols: list[str], values: list[str]) -> list[str]:
     """Return the runner's arguments, after finding the model and trying its parameters."""
     strategy = find_model(model, model_folders(load_settings().models))
-    pairs = [value.partition("=") for value in values]
-    for (key, equals, _), value in zip(pairs, values, strict=True):
-        if not key or not equals:
-            raise ConfigError(f"--set must be name=value, received {value!r}; like --set shares=5")
-    strategy.make_params(**{key: value for key, _, value in pairs})
+    strategy.make_params(**parse_assignments(values))
     if len(symbols) != strategy.instruments:
         raise ConfigError(
             f"--symbols must name {strategy.instruments} for the model {model!r}, received {len(symbols)}: "

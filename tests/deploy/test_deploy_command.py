@@ -62,7 +62,7 @@ def test_system_units_carry_the_user_and_go_where_told(tmp_path: Path, capsys: p
         (["--model", "volume_modulu", "--symbols", "SPY"], "unknown model 'volume_modulu'. Did you mean 'volume_mod"),
         (["--model", "pairs_zscore", "--symbols", "SPY"],
          "--symbols must name 2 for the model 'pairs_zscore', received 1: SPY"),
-        ([*BASE[1:], "--set", "shares"], "--set must be name=value, received 'shares'"),
+        ([*BASE[1:], "--set", "shares"], "name=value, received 'shares'"),
         ([*BASE[1:], "--set", "share=1"], "has no parameter 'share'. Did you mean 'shares'?"),
         ([*BASE[1:], "--start", "9"], "--start must be HH:MM in the exchange's time, received '9'"),
         ([*BASE[1:], "--system", "--run-as", "no-such-user"], "--run-as must be a user of this machine"),
