@@ -209,7 +209,12 @@ class Engine:
 
     def _inside(self, records: Records) -> Records:
         ts = records["ts_event"]
-        if len(ts) and ts[0] >= self.open and ts[-1] < self.close and (len(ts) < 3 or bool((ts >= self.open).all() and (ts < self.close).all())):
+        if (
+            len(ts)
+            and ts[0] >= self.open
+            and ts[-1] < self.close
+            and (len(ts) < 3 or bool((ts >= self.open).all() and (ts < self.close).all()))
+        ):
             return records
         early, late = int(np.count_nonzero(ts < self.open)), int(np.count_nonzero(ts >= self.close))
         self.tally.outside["before the open"] += early
@@ -254,16 +259,19 @@ class Engine:
             self.tally.intents += 1
             self.workers.send(order)
         if bool((decisions["denied"] == int(Denial.INVALID)).any()):
-            first = decisions[decisions["denied"] == int(Denial.INVALID)][0]
-            self._model_failed(
-                ModelRaised(
-                    f"model {self.fold.strategy.name!r} answered nonsense on record {int(first['seq'])}: "
-                    f"{denial_text(1, 0.0, float(first['value']))}; trading halted",
-                    int(first["seq"]),
-                ),
-                None,
-                now,
-            )
+            self._answered_nonsense(decisions[decisions["denied"] == int(Denial.INVALID)][0], now)
+
+    def _answered_nonsense(self, decision: np.void, now: int) -> None:
+        """Halt trading; the fold goes on, since the model itself still runs."""
+        seq, said = int(decision["seq"]), denial_text(int(Denial.INVALID), 0.0, float(decision["value"]))
+        text = f"model {self.fold.strategy.name!r} answered nonsense on record {seq}: {said}; trading halted"
+        if self.failure is None:
+            self.failure = ModelRaised(text, seq)
+            halt = control_record(HALT, self.last_event, now)
+            self.tape.append(halt, [Side(0, SideKind.COMMAND, text)])
+            self.fold.feed(halt)
+            self.log("model-failed", error=text, record=seq)
+            self._cancel_working()
 
     def _note_denial(self, reason: int, bound: float, value: float) -> None:
         text = denial_text(reason, bound, value)
@@ -303,13 +311,20 @@ class Engine:
         self._note_update(records, update.execution_id, update.order.venue_order_id, sides)
         return records
 
-    def _note_update(self, records: Records, execution: str, venue_order: str, sides: list[tuple[Records, Side]]) -> None:
+    def _note_update(
+        self, records: Records, execution: str, venue_order: str, sides: list[tuple[Records, Side]]
+    ) -> None:
         for row in records:
             if row["f0"] != 0.0:
                 self.tally.fills += 1
                 self.log("fill", qty=float(row["f0"]), px=float(row["f1"]), order=int(row["i0"]))
         if len(records):
-            sides.append((records, Side(len(records) - 1, SideKind.ORDER, f'{{"order": "{venue_order}", "execution": "{execution}"}}')))
+            sides.append(
+                (
+                    records,
+                    Side(len(records) - 1, SideKind.ORDER, f'{{"order": "{venue_order}", "execution": "{execution}"}}'),
+                )
+            )
 
     def _from_answer(self, answer: Answer, now: int, sides: list[tuple[Records, Side]]) -> Records:
         order = answer.order
@@ -359,14 +374,14 @@ class Engine:
         self._begin_end("the feed or the order stream ended" if isinstance(error, FeedError) else "a thread failed")
         return [gap, self._from_control(HALT, str(error), now, sides)]
 
-    def _model_failed(self, error: ModelRaised, batch: Records | None, now: int) -> None:
+    def _model_failed(self, error: ModelRaised, batch: Records, now: int) -> None:
         """Halt trading, keep recording: decisions before the failing record stand."""
         self.failure = self.failure or error
         self.broken = True
-        stood = getattr(error, "decisions", None)
+        stood = error.decisions
         if stood is not None and len(stood):
             self._carry_out(stood, now)
-        seq = int(batch["seq"][error.row]) if batch is not None else error.row
+        seq = int(batch["seq"][error.row])
         fault = mark_record(Kind.FAULT, self.last_event, now)
         fault["i0"] = seq
         halt = control_record(HALT, self.last_event, now)

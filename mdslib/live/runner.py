@@ -55,9 +55,7 @@ def _silent(_line: str) -> None:
     """Say nothing."""
 
 
-def supervise(
-    plan: Plan, *, rescue: Callable[[], str] | None = None, say: Callable[[str], None] = _silent
-) -> Verdict:
+def supervise(plan: Plan, *, rescue: Callable[[], str] | None = None, say: Callable[[str], None] = _silent) -> Verdict:
     """Execute the notebook and return how it ended; ``verdict.json`` is there in every case.
 
     Parameters

@@ -39,7 +39,9 @@ class SimLink:
             self._socket = connect(url, open_timeout=10.0, compression=None, proxy=None)
             first = json.loads(self._socket.recv(timeout=30.0))
         except (OSError, WebSocketException, ValueError) as error:
-            raise SessionError(f"the local exchange's side channel {url} does not answer ({error}); is `mds sim` up?") from error
+            raise SessionError(
+                f"the local exchange's side channel {url} does not answer ({error}); is `mds sim` up?"
+            ) from error
         self.mode = str(first["mode"])
         self.lockstep = self.mode == "lockstep"
         self.ended = False

@@ -56,7 +56,9 @@ class Workers:
         1 keeps the order of the orders.
     """
 
-    def __init__(self, broker: Broker, tell: Callable[[Answer], None], stop_files: tuple[Path, ...], threads: int) -> None:
+    def __init__(
+        self, broker: Broker, tell: Callable[[Answer], None], stop_files: tuple[Path, ...], threads: int
+    ) -> None:
         self._broker, self._tell, self._stop_files = broker, tell, stop_files
         self._jobs: queue.PriorityQueue[tuple[int, int, Any]] = queue.PriorityQueue()
         self._numbers = count()

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from mdslib.errors import DataError, ModelError, ModelRaised
-from mdslib.events import Kind
+from mdslib.events import RECORD, Kind
 from mdslib.instruments import Instrument
-from mdslib.jit import as_records, records
+from mdslib.jit import as_records, compiling, records
 from mdslib.protocols import Records
 from mdslib.risk import Limits, make_limits
 from mdslib.strategy.contract import MAX_INSTRUMENTS, Strategy
@@ -84,6 +84,18 @@ class Fold:
     def _new_out(self, room: int) -> Records:
         """Return room for decisions: untouched pages cost nothing, and going flat asks for one an instrument."""
         return records(room + 4 * len(self.instruments), DECISION)
+
+    def prepare(self) -> None:
+        """Compile the live loop now, and make a signature that was not seen yet an error instead of a long pause.
+
+        Raises
+        ------
+        ModelError
+            Where the model can't be compiled.
+        """
+        self.feed(np.zeros(0, RECORD))
+        if compiling():
+            self._live.fold_records.disable_compile()
 
     def _shape(self, kinds: tuple[Kind, ...], *, single: bool) -> Shape:
         return Shape(kinds, self.limits is not None, single, split=self._split, flatten=True)
@@ -223,13 +235,13 @@ class Fold:
 
 def check_count(strategy: Strategy, symbols: Sequence[str]) -> None:
     """Raise `ModelError` where a session's instruments are fewer than the strategy trades, or too many."""
-    if not strategy.instruments <= len(symbols) <= MAX_INSTRUMENTS:
-        named = ", ".join(symbols[:10]) + (", ..." if len(symbols) > 10 else "")
-        most = "at most " if len(symbols) > MAX_INSTRUMENTS else ""
+    if len(symbols) < strategy.instruments:
         raise ModelError(
-            f"strategy {strategy.name!r} trades {most or ''}{MAX_INSTRUMENTS if most else strategy.instruments}"
-            f" instruments, received {len(symbols)} ({named or 'none'})"
+            f"strategy {strategy.name!r} trades {strategy.instruments} instruments, received {len(symbols)}"
+            f" ({', '.join(symbols) or 'none'}); load them together"
         )
+    if len(symbols) > MAX_INSTRUMENTS:
+        raise ModelError(f"a session has at most {MAX_INSTRUMENTS} instruments, received {len(symbols)}")
 
 
 def typed_params(strategy: Strategy, params: Any) -> Any:

@@ -1,0 +1,38 @@
+"""The session's log: one JSON object a line, for people and programs. No credential is ever handed to it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+from mdslib.clock import Clock
+
+
+class SessionLog:
+    """Append events to ``log.jsonl``; safe from several threads.
+
+    Parameters
+    ----------
+    path : Path
+    clock : Clock
+        Stamps ``ts``, ns UTC of the session's clock.
+    """
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._file = path.open("a", encoding="utf-8", buffering=1)
+
+    def __call__(self, event: str, **fields: Any) -> None:
+        """Write one line."""
+        line = json.dumps({"ts": self._clock.now(), "event": event, **fields}, default=str)
+        with self._lock:
+            if not self._file.closed:
+                self._file.write(line + "\n")
+
+    def close(self) -> None:
+        """Close the file; later lines are dropped, since nobody may be left to write them for."""
+        with self._lock:
+            self._file.close()

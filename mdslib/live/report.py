@@ -1,0 +1,255 @@
+"""The day's report: what a person reads in the executed notebook, made from the tape and the session's counters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mdslib.audit.report import AuditReport, Finding, Outcome
+from mdslib.errors import AuditError, MdsError
+from mdslib.events import Kind
+from mdslib.instruments import Instrument
+from mdslib.live.day_audit import audit_run
+from mdslib.live.latency import Latency
+from mdslib.protocols import Position, Records
+from mdslib.store.tapereader import TapeReader
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from plotly.graph_objects import Figure
+
+    from mdslib.live.engine import Engine
+    from mdslib.live.session import Session
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class DayReport:
+    """Figures, plots and verdict of one session.
+
+    Attributes
+    ----------
+    records : numpy.ndarray of RECORD
+        The whole tape.
+    audit : AuditReport
+        The tape folded again, compared with the exchange's log where there is one, and our books with the venue's.
+    failure : MdsError or None
+        What ended or halted the session, if anything did.
+    """
+
+    title: str
+    instruments: tuple[Instrument, ...]
+    records: Records
+    audit: AuditReport
+    failure: MdsError | None
+    opening_cash: float
+    others: dict[str, Position]
+    tally: Any
+    handover: Latency
+    decision: Latency
+    to_answer: Latency
+    account: Records
+    reason: str
+    feed_counts: dict[str, int]
+
+    @classmethod
+    def of(cls, session: Session, engine: Engine, books: list[str]) -> DayReport:
+        """Read the tape of a finished session, audit it, and return the report."""
+        plan = session.plan
+        with TapeReader(plan.run_dir / "tape") as tape:
+            records = np.array(tape.records())
+        audit = audit_run(plan.run_dir, plan.strategy)
+        outcome = Outcome.FAILED if books else Outcome.PASSED
+        text = "; ".join(books) if books else "positions and working orders equal the venue's"
+        audit += AuditReport("", (Finding("books", outcome, text),))
+        assert engine.workers is not None
+        return cls(
+            title=f"{plan.strategy.name} on {', '.join(i.symbol for i in plan.instruments)}, {plan.date}",
+            instruments=plan.instruments,
+            records=records,
+            audit=audit,
+            failure=engine.failure,
+            opening_cash=session.opening_cash,
+            others=session.others,
+            tally=engine.tally,
+            handover=engine.handover,
+            decision=engine.decision,
+            to_answer=engine.workers.to_answer,
+            account=np.array(engine.fold.account),
+            reason=engine.reason,
+            feed_counts={"order calls that failed": len(engine.workers.failures)},
+        )
+
+    # Data of the plots -------------------------------------------------------------------------------------------
+
+    @cached_property
+    def market(self) -> Records:
+        """Market records of the session, in tape order."""
+        return self.records[self.records["kind"] <= int(Kind.BAR)]
+
+    @cached_property
+    def fills(self) -> Records:
+        """UPDATE records that are fills."""
+        updates = self.records[self.records["kind"] == int(Kind.UPDATE)]
+        return updates[updates["f0"] != 0.0]
+
+    def prices(self, instrument: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """Return times (ns) and prices of one instrument: trades, else mid quotes, else closes."""
+        own = self.market[self.market["instrument"] == instrument]
+        for kind, price in (
+            (Kind.TRADE, lambda r: r["f0"]),
+            (Kind.QUOTE, lambda r: (r["f0"] + r["f1"]) / 2),
+            (Kind.BAR, lambda r: r["f3"]),
+        ):
+            rows = own[own["kind"] == int(kind)]
+            if len(rows):
+                return np.ascontiguousarray(rows["ts_event"]), np.ascontiguousarray(price(rows))
+        return np.zeros(0, np.int64), np.zeros(0)
+
+    def positions(self, instrument: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """Return times and positions: the opening one, then after each fill, then at the end of the tape."""
+        opening = self.records[(self.records["kind"] == int(Kind.OPENING)) & (self.records["instrument"] == instrument)]
+        fills = self.fills[self.fills["instrument"] == instrument]
+        start = float(opening["f0"][0]) if len(opening) else 0.0
+        held = start + np.concatenate([[0.0], np.cumsum(fills["f0"])])
+        ts = np.concatenate([[self._span[0]], fills["ts_event"], [self._span[1]]])
+        return ts, np.concatenate([held, held[-1:]])
+
+    @property
+    def _span(self) -> tuple[int, int]:
+        rows = self.market if len(self.market) else self.records
+        return (int(rows["ts_event"].min()), int(rows["ts_event"].max())) if len(rows) else (0, 0)
+
+    def equity_curve(self, points: int = 2000) -> tuple[np.ndarray, np.ndarray]:
+        """Return times and equity at about `points` evenly spaced times of the session, the last one included."""
+        start, end = self._span
+        grid = np.linspace(start, end, max(2, points)).astype(np.int64)
+        equity = np.full(len(grid), self.opening_cash)
+        for k in range(len(self.instruments)):
+            ts, px = self.prices(k)
+            pts, held = self.positions(k)
+            own = self.fills[self.fills["instrument"] == k]
+            spent = np.concatenate([[0.0], np.cumsum(own["f0"] * own["f1"] + own["f4"])])
+            if len(ts):
+                last = px[np.clip(np.searchsorted(ts, grid, "right") - 1, 0, None)]
+                equity += held[np.clip(np.searchsorted(pts, grid, "right") - 1, 0, None)] * last
+            equity -= spent[np.searchsorted(own["ts_event"], grid, "right")]
+        return grid, equity
+
+    # What the notebook shows -------------------------------------------------------------------------------------
+
+    def figures(self) -> dict[str, Any]:
+        """Return the day's numbers; JSON values only."""
+        tally = self.tally
+        return {
+            "reason": self.reason,
+            "events": tally.events,
+            "decisions": tally.decisions,
+            "orders": tally.intents,
+            "fills": tally.fills,
+            "denied": dict(tally.denied),
+            "rejected": dict(tally.rejected),
+            "unknown": tally.unknown,
+            "position": {i.symbol: float(self.account[k]["position"]) for k, i in enumerate(self.instruments)},
+            "equity": float(self.equity_curve()[1][-1]),
+            "opening_cash": self.opening_cash,
+            "decision": self.decision.summary(),
+            "handover": self.handover.summary(),
+            "answer": self.to_answer.summary(),
+            "audit": self.audit.verdict,
+            "failure": None if self.failure is None else str(self.failure),
+        }
+
+    def summary(self) -> pd.DataFrame:
+        """Return the day in a few lines."""
+        import pandas as pd
+
+        f = self.figures()
+        rows: dict[str, object] = {
+            "session": self.title,
+            "ended because": self.reason,
+            "events": f"{f['events']:,}",
+            "decisions": f"{f['decisions']:,}",
+            "orders sent": f"{f['orders']:,}",
+            "fills": f"{f['fills']:,}",
+            "position": ", ".join(f"{s} {q:+g}" for s, q in f["position"].items()),
+            "profit": f"{f['equity'] - self.equity_curve()[1][0]:,.2f}",
+            "positions left alone": ", ".join(f"{s} {p.qty:+g}" for s, p in self.others.items()) or "none",
+            "failure": f["failure"] or "none",
+            "audit": self.audit.verdict,
+        }
+        return pd.DataFrame({"": rows})
+
+    def counts(self) -> pd.DataFrame:
+        """Return everything that was denied, rejected, dropped or late."""
+        import pandas as pd
+
+        tally = self.tally
+        rows: dict[str, int] = {f"denied: {name}": n for name, n in tally.denied.items()}
+        rows |= {f"rejected: {name}": n for name, n in tally.rejected.items()}
+        rows |= {f"outside the session: {name}": n for name, n in tally.outside.items() if n}
+        rows |= {
+            "outcome unknown at first": tally.unknown,
+            "updates of orders that are not ours": tally.foreign,
+            "gaps": int(np.count_nonzero(self.records["kind"] == int(Kind.GAP))),
+            "trade corrections and cancels": int(
+                np.count_nonzero(np.isin(self.records["kind"], (int(Kind.CORRECTION), int(Kind.CANCEL_ERROR))))
+            ),
+            "recorded after the model failed": tally.unfolded,
+            "longest queue": tally.longest_queue,
+            **self.feed_counts,
+        }
+        return pd.DataFrame({"count": rows})
+
+    def figure_prices(self, instrument: int = 0) -> Figure:
+        """Return the price with our fills."""
+        from mdslib.plot import figure_day
+
+        fills = self.fills[self.fills["instrument"] == instrument]
+        ts, px = self.prices(instrument)
+        return figure_day(
+            ts,
+            px,
+            fill_times=fills["ts_event"],
+            fill_qty=fills["f0"],
+            fill_px=fills["f1"],
+            title=self._named(instrument, "price and fills"),
+        )
+
+    def figure_position(self, instrument: int = 0) -> Figure:
+        """Return the position over the session."""
+        from mdslib.plot import figure_steps
+
+        return figure_steps(*self.positions(instrument), name="position", title=self._named(instrument, "position"))
+
+    def figure_equity(self) -> Figure:
+        """Return the equity over the session."""
+        from mdslib.plot import figure_steps
+
+        return figure_steps(*self.equity_curve(), name="equity", title=f"{self.title}: equity")
+
+    def figure_latency(self) -> Figure:
+        """Return the histogram of the time from a frame's receipt to the decision."""
+        from mdslib.plot import figure_latency
+
+        return figure_latency(self.decision.samples())
+
+    def _named(self, instrument: int, what: str) -> str:
+        return (
+            f"{self.title}: {what}" if len(self.instruments) == 1 else f"{self.instruments[instrument].symbol}: {what}"
+        )
+
+    def finish(self) -> None:
+        """Raise where the day's record does not add up, so that the run fails with it.
+
+        Raises
+        ------
+        AuditError
+        """
+        if not self.audit.ok:
+            raise AuditError(f"the audit did not pass: {'; '.join(self.audit.lines())}")
+
+    def __repr__(self) -> str:
+        return f"DayReport({self.title}: {self.reason}; audit {self.audit.verdict})"
