@@ -1,4 +1,4 @@
-"""The account: one record an instrument, kept by the same compiled kernels in research, live, and in the local exchange."""
+"""The account: one record an instrument, kept by the same kernels in research, live and in the local exchange."""
 
 from __future__ import annotations
 
@@ -6,13 +6,18 @@ import math
 
 import numpy as np
 
-from mdslib.protocols import Records
 from mdslib.jit import jit, jit_hot, records
+from mdslib.protocols import Records
+
+# Units; half of the smallest lot. What floats leave over (0.1 + 0.2 - 0.3) is below it, and counts as nothing: else a
+# target would be ordered again for 5e-17 shares, and an account would never be flat.
+DUST = 5e-10
 
 # position, open_qty in units, signed. open_qty: decided but not yet filled, our own orders, parked parts included.
 # avg_px: average entry price. cash: flow of this instrument's trading; the opening cash lies in record 0.
 # last_px: last price seen; nan before the first. realized: profit of closed quantity, before fees.
-# buys, sells: unsigned quantities that work at the venue. parked: the part of a flip that waits for the close before it.
+# buys, sells: unsigned quantities that work at the venue.
+# parked: the part of a flip that waits for the close before it.
 # flatten: 1 once the position is being closed for good.
 ACCOUNT = np.dtype(
     [
@@ -65,6 +70,8 @@ def apply_fill(account: Records, k: int, qty: float, px: float, fee: float) -> N
     a = account[k]
     before = a.position
     after = before + qty
+    if abs(after) < DUST:
+        after = 0.0
     if before * qty >= 0.0:
         a.avg_px = (abs(before) * a.avg_px + abs(qty) * px) / abs(after) if after != 0.0 else 0.0
     else:
@@ -103,7 +110,7 @@ def equity(account: Records) -> float:
 
 @jit
 def gross_exposure(account: Records, k: int, qty: float, price: float) -> float:
-    """Return the sum of \\|position + open\\| x price, as it would be with `qty` more of instrument `k` at `price`."""
+    """Return the sum of absolute position + open x price, with `qty` more of instrument `k` at `price`."""
     gross = 0.0
     for j in range(len(account)):
         a = account[j]

@@ -1,7 +1,7 @@
 """The one place where compiler options are set.
 
-Every compiled function of the library, and every building block that a user writes, goes through `jit`. It never caches:
-a cached leaf goes on serving old code after something that it calls has been edited. Only the drivers of
+Every compiled function of the library, and every building block that a user writes, goes through `jit`. It never
+caches: a cached leaf goes on serving old code after something that it calls has been edited. Only the drivers of
 `mdslib.strategy.driver` are cached, under a name that covers everything they reach.
 """
 
@@ -21,6 +21,7 @@ from numba import njit
 from mdslib.protocols import Records
 
 F = TypeVar("F", bound=Callable[..., Any])
+_njit: Any = njit  # its annotations leave out some of its options
 
 
 def jit(function: F) -> F:
@@ -34,7 +35,7 @@ def jit(function: F) -> F:
     >>> ema(1.0, 2.0, 0.5)
     1.5
     """
-    compiled: F = njit(nogil=True, no_cfunc_wrapper=True)(function)
+    compiled: F = _njit(nogil=True, no_cfunc_wrapper=True)(function)
     return compiled
 
 
@@ -43,16 +44,16 @@ def jit_hot(function: F) -> F:
 
     A call passes each array as seven numbers, which for a kernel of a dozen arrays is more work than the kernel does.
     """
-    compiled: F = njit(nogil=True, forceinline=True, no_cfunc_wrapper=True)(function)
+    compiled: F = _njit(nogil=True, forceinline=True, no_cfunc_wrapper=True)(function)
     return compiled
 
 
 def compiling() -> bool:
     """Tell whether `jit` compiles; False under ``NUMBA_DISABLE_JIT=1``, for a debugger or for coverage."""
-    return not numba.config.DISABLE_JIT
+    return not getattr(numba.config, "DISABLE_JIT")  # noqa: B009 - its annotations leave it out
 
 
-class Row(np.record):
+class Row(np.record):  # type: ignore[misc]  # numpy's annotations say final, numpy does not
     """A record read by attributes, for uncompiled runs: a field hides a method of the same name, such as `mean`."""
 
     def __getattribute__(self, name: str) -> Any:
@@ -79,7 +80,10 @@ def as_records(array: np.ndarray[Any, Any]) -> Records:
 
 
 def _make_borrow() -> Any:
-    from numba.core import cgutils, types
+    from numba.core import cgutils as untyped
+    from numba.core import types
+
+    cgutils: Any = untyped
     from numba.extending import intrinsic
 
     def strip(context: Any, builder: Any, kind: Any, value: Any) -> Any:
@@ -90,7 +94,8 @@ def _make_borrow() -> Any:
             return array._getvalue()
         if isinstance(kind, types.BaseTuple):
             parts = cgutils.unpack_tuple(builder, value)
-            inner = [strip(context, builder, k, v) for k, v in zip(kind.types, parts, strict=True)]
+            kinds: Any = kind
+            inner = [strip(context, builder, k, v) for k, v in zip(kinds.types, parts, strict=True)]
             return context.make_tuple(builder, kind, inner)
         return value
 
@@ -108,6 +113,6 @@ def _itself(value: Any) -> Any:
     return value
 
 
-# Compiled drivers borrow the arrays that they are called with: the caller keeps them alive, so nothing in the loop has to
-# count references to them. Counting costs about 50 ns a decision (five atomic pairs for each kernel that is called).
+# Compiled drivers borrow the arrays that they are called with: the caller keeps them alive, so nothing in the loop has
+# to count references to them. Counting costs about 50 ns a decision (five atomic pairs for each kernel that is called).
 borrow = _make_borrow() if compiling() else _itself

@@ -64,6 +64,9 @@ class Fees(NamedTuple):
     per_share: float = 0.0
 
 
+NO_FEES = Fees()
+
+
 class Venue(NamedTuple):
     """The numbers that matching depends on; compiled code takes it as one argument."""
 
@@ -114,7 +117,7 @@ class Books(NamedTuple):
     """The venue's side: working orders (a stack of `count[0]`), its account, `count[1]` orders accepted so far."""
 
     work: Records
-    count: np.ndarray
+    count: np.ndarray  # type: ignore[assignment]  # hides tuple.count, which nobody asks a book for
     account: Records
 
 
@@ -407,7 +410,7 @@ class MatchingEngine:
         *,
         latency: int = 0,
         cash: float = 100_000.0,
-        fees: Fees = Fees(),
+        fees: Fees = NO_FEES,
         seed: int = 0,
         multiplier: float = 4.0,
     ) -> None:

@@ -12,8 +12,8 @@ import numpy as np
 
 from mdslib.account import equity, gross_exposure
 from mdslib.errors import ConfigError, did_you_mean
-from mdslib.protocols import Records
 from mdslib.jit import jit
+from mdslib.protocols import Records
 
 MINUTE = 60_000_000_000
 
@@ -63,7 +63,7 @@ class Limits(NamedTuple):
     leverage : float
         Largest gross exposure over equity.
     duplicate_ns : int
-        An equal order (instrument, quantity, limit) within so many ns is denied; off by default, since a model may mean it.
+        An equal order (instrument, quantity, limit) within so many ns is denied; off, since a model may mean it.
     session : int
         1 denies orders outside the instruments' regular session.
     """
@@ -90,9 +90,11 @@ def make_limits(**values: float) -> Limits:
     for name, value in values.items():
         if name not in Limits._fields:
             raise ConfigError(f"Limits has no field {name!r}. {did_you_mean(name, Limits._fields)}")
-        if not 0 <= value < float("inf"):
+        if not isinstance(value, int | float | np.number) or not 0 <= value < float("inf"):
             raise ConfigError(f"Limits.{name} must be a finite number >= 0, received {value!r}; 0 turns the limit off")
         typed[name] = type(Limits._field_defaults[name])(value)
+        if typed[name] != value:
+            raise ConfigError(f"Limits.{name} must be a whole number, received {value!r}; 0 turns the limit off")
     return Limits(**typed)  # type: ignore[arg-type]
 
 
@@ -108,8 +110,6 @@ RISK = np.dtype(
         ("last_limit", "<f8"),
     ]
 )
-
-_D = Denial  # shorter below; Numba takes enum members as constants
 
 
 @jit
@@ -132,7 +132,7 @@ def in_session(risk: Records, hours: np.ndarray, ts: int) -> bool:
     while h < len(hours) and ts >= hours[h, 1]:
         h += 1
     risk[0].hour = h
-    return h < len(hours) and ts >= hours[h, 0]
+    return bool(h < len(hours) and ts >= hours[h, 0])
 
 
 @jit
@@ -176,11 +176,14 @@ def check_order(
         return 4, 0.0, 0.0
     if limits.max_order_qty > 0.0 and abs(qty) > limits.max_order_qty:
         return 5, limits.max_order_qty, abs(qty)
-    if limits.max_order_notional > 0.0 and abs(qty) * price > limits.max_order_notional:
+    # Written as `not <=`: an order that nothing prices yet is nan here, and is not let through.
+    if limits.max_order_notional > 0.0 and not abs(qty) * price <= limits.max_order_notional:
         return 6, limits.max_order_notional, abs(qty) * price
     before = account[k].position + account[k].open_qty
-    if limits.max_position > 0.0 and abs(before + qty) > limits.max_position and abs(before + qty) > abs(before):
-        return 7, limits.max_position, abs(before + qty)
+    after = before + qty
+    nearer = abs(after) <= abs(before) and after * before >= 0.0
+    if limits.max_position > 0.0 and abs(after) > limits.max_position and not nearer:
+        return 7, limits.max_position, abs(after)
     if limits.max_orders_per_minute > 0:
         n = risk[0].sent
         if n >= len(recent) and ts - recent[n % len(recent)] < MINUTE:
@@ -190,7 +193,7 @@ def check_order(
     if limits.leverage > 0.0:
         gross = gross_exposure(account, k, qty, price)
         allowed = limits.leverage * equity(account)
-        if gross > allowed and gross > gross_exposure(account, k, 0.0, price):
+        if not gross <= allowed and not gross <= gross_exposure(account, k, 0.0, price):
             return 10, allowed, gross
     if limits.duplicate_ns > 0 and risk[0].sent > 0:
         r = risk[0]

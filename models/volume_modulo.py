@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from mdslib import Bar, Trade, buy, hold, jit, sell, strategy
+from mdslib import Trade, buy, hold, sell, strategy
 
 
 class Params(NamedTuple):

@@ -8,16 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mdslib import stats
 from mdslib.account import equity, total_cash
+from mdslib.backtesting import views
+from mdslib.calendar import zone
+from mdslib.errors import ConfigError, did_you_mean
 from mdslib.events import Status, TimeInForce, Verb
 from mdslib.matching import Fees, Rules
 from mdslib.protocols import Records
 from mdslib.risk import Denial, Limits
 from mdslib.strategy.contract import Strategy
+from mdslib.strategy.source import marking_kind
 from mdslib.table import MarketData
 
 if TYPE_CHECKING:
     import pandas as pd
+    import plotly.graph_objects as go
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -56,12 +62,13 @@ class Result:
     @cached_property
     def fills(self) -> Records:
         """The fills alone, numpy.ndarray of FILL."""
-        return self.events[self.events["qty"] != 0.0]
+        fills: Records = self.events[self.events["qty"] != 0.0]
+        return fills
 
     @cached_property
     def _asked(self) -> np.ndarray:
         """Decisions that the model made itself: no releases."""
-        return self.decisions["verb"] != int(Verb.RELEASE)
+        return np.asarray(self.decisions["verb"] != int(Verb.RELEASE))
 
     @cached_property
     def _wanted(self) -> np.ndarray:
@@ -171,7 +178,7 @@ class Result:
                 "last_px": d["reference"],
                 "denied": [Denial(int(c)).name if c else "" for c in d["denied"]],
             },
-            index=_times(d["ts_event"]),
+            index=views.times_index(d["ts_event"]),
         )
 
     def fills_frame(self) -> pd.DataFrame:
@@ -182,8 +189,138 @@ class Result:
         symbols = np.array([i.symbol for i in self.data.instruments])
         return pd.DataFrame(
             {"symbol": symbols[f["instrument"]], "qty": f["qty"], "px": f["px"], "fee": f["fee"], "decision": f["tag"]},
-            index=_times(f["ts"]),
+            index=views.times_index(f["ts"]),
         )
+
+    @property
+    def _symbols(self) -> list[str]:
+        return [instrument.symbol for instrument in self.data.instruments]
+
+    @cached_property
+    def _filled(self) -> stats.Fills:
+        return views.fills_of(self.fills)
+
+    @cached_property
+    def _curve(self) -> stats.Curve:
+        return self._sampled(stats.MOST_SAMPLES)
+
+    def _sampled(self, most: int) -> stats.Curve:
+        return views.curve_of(self.data, marking_kind(self.strategy), self._filled, self.cash0, most)
+
+    def stats(self) -> dict[str, Any]:
+        """Return the statistics by name; money in the account's currency, nan where a figure has no meaning.
+
+        Formulas and their nan rules are in `mdslib.stats`. The drawdown, the time in the market and the exposure are
+        taken from `equity_curve`, so they see its samples only; the Sharpe ratio takes one return a session, so that a
+        single session has none.
+        """
+        return views.figures_of(self.data, self._curve, self._filled, self.cash0, self.equity)
+
+    def equity_curve(self, most: int = stats.MOST_SAMPLES) -> pd.DataFrame:
+        """Return the account over time; its last row equals `equity`, `cash` and `position` bit for bit.
+
+        Parameters
+        ----------
+        most : int
+            Samples, about; the step is the smallest round one that needs no more (a day: 15 s).
+
+        Returns
+        -------
+        DataFrame
+            Index: UTC times. Columns: ``equity``, ``cash``, ``position``, ``price``; with several instruments
+            ``position_SPY`` and so on.
+        """
+        curve = self._curve if most == stats.MOST_SAMPLES else self._sampled(most)
+        return views.curve_frame(curve, self._symbols)
+
+    def orders_frame(self) -> pd.DataFrame:
+        """Return what became of every decision that asked for an order, indexed by the time of the decision.
+
+        Returns
+        -------
+        DataFrame
+            ``decision`` is the index in `decisions`. ``sent`` is whether an order of ``qty`` went to the venue.
+            ``filled_qty`` is signed, ``avg_px`` nan without a fill. ``status`` is the order's last (NEW: it still
+            works), DENIED where the desk's limits refused, with the limit as ``reason``, or PARKED where everything
+            waited for a close. The venue's rules do not say why they rejected.
+        """
+        return views.orders_frame(self.decisions, self.events, self._symbols)
+
+    def _title(self) -> str:
+        days = [str(session.date) for session in self.data.sessions]
+        when = f", {days[0]}" + (f" to {days[-1]}" if len(days) > 1 else "") if days else ""
+        return f"{self.strategy.name} on {', '.join(self._symbols)}{when}"
+
+    def _zone(self) -> str:
+        return str(zone(self.data.instruments[0].session))
+
+    def _prices(self, instrument: int) -> tuple[np.ndarray, np.ndarray]:
+        return views.prices_of(self.data, marking_kind(self.strategy), instrument)
+
+    def plot(self) -> go.Figure:
+        """Return price with our fills, position and equity on one time axis, as a plotly figure.
+
+        Prices are thinned to about 4,000 points that keep every extreme; see `mdslib.plot.figure_day`.
+        """
+        from mdslib.plot import Lane, Track, figure_lanes
+
+        ends, lanes = self._curve.time[[0, -1]] if self.count else self._curve.time, []
+        for k, symbol in enumerate(self._symbols):
+            fills = self._filled.of(k)
+            held = np.concatenate([[0.0], np.cumsum(fills.qty)])
+            time = np.concatenate([ends[:1], fills.time, ends[1:]])
+            position = Track(time, np.append(held, held[-1])[: len(time)])
+            lanes.append(Lane(symbol, Track(*self._prices(k)), fills, position))
+        profit = self.equity - self.cash0
+        title = f"{self._title()}: {len(self.fills):,} fills, profit {profit:+,.2f}"
+        return figure_lanes(lanes, Track(self._curve.time, self._curve.equity), title, zone=self._zone())
+
+    def plot_decisions(self, symbol: str | None = None) -> go.Figure:
+        """Return the price with every decision marked by its fate (sent, denied, rejected), and how many over time.
+
+        Parameters
+        ----------
+        symbol : str, optional
+            Which instrument's; the first unless given.
+
+        Raises
+        ------
+        ConfigError
+            The run had no such instrument.
+        """
+        from mdslib.plot import Track, figure_decisions
+
+        chosen = self._symbols[0] if symbol is None else symbol
+        if chosen not in self._symbols:
+            raise ConfigError(f"plot_decisions: {chosen!r} is not in this run. {did_you_mean(chosen, self._symbols)}")
+        k = self._symbols.index(chosen)
+        fates = {f: Track(*track) for f, track in views.fates_of(self.decisions, self.events, k).items()}
+        return figure_decisions(*self._prices(k), fates, f"{self._title()}: decisions on {chosen}", zone=self._zone())
+
+    def _repr_html_(self) -> str:
+        j, s, say = self.to_json(), self.stats(), views.shown
+        counted = ("events", "decisions", "buys", "sells", "denied", "orders", "rejected", "fills")
+        counts = {name: f"{j[name]:,}" for name in counted}
+        held = j["position"] if isinstance(j["position"], dict) else {"": j["position"]}
+        money = {
+            "profit": say(s["profit"]),
+            "return": say(s["return"], ".3%"),
+            "equity": say(j["equity"]),
+            "cash": say(j["cash"]),
+            "fees": say(s["fees"]),
+            **{f"position {symbol}".strip(): f"{qty:,g}" for symbol, qty in held.items()},
+        }
+        figures = {
+            "Sharpe": say(s["sharpe"]),
+            "max drawdown": say(s["max_drawdown"]),
+            "turnover": say(s["turnover"]),
+            "round trips": f"{s['round_trips']:,}",
+            "hit rate": say(s["hit_rate"], ".1%"),
+            "average trade": say(s["average_trade"]),
+            "time in market": say(s["time_in_market"], ".1%"),
+            "exposure": say(s["exposure"], ".3f"),
+        }
+        return views.html_of(self._title(), [counts, money, figures])
 
     def __repr__(self) -> str:
         j = self.to_json()
@@ -191,9 +328,3 @@ class Result:
             f"Result({j['model']} on {', '.join(j['symbols'])}: {j['events']:,} events, {j['decisions']:,} decisions,"
             f" {j['orders']:,} orders, {j['fills']:,} fills, position {j['position']}, profit {j['profit']:,.2f})"
         )
-
-
-def _times(ns: np.ndarray) -> pd.DatetimeIndex:
-    import pandas as pd
-
-    return pd.DatetimeIndex(np.ascontiguousarray(ns).view("M8[ns]"), name="time").tz_localize("UTC")

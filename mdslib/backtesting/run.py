@@ -9,18 +9,30 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mdslib.backtesting.result import Result
-from mdslib.errors import ConfigError, DataError
+from mdslib.errors import ConfigError, DataError, ModelError, ModelRaised
 from mdslib.events import Kind, Status, TimeInForce
 from mdslib.instruments import Instrument, parse_instrument
 from mdslib.jit import as_records, records
-from mdslib.matching import FILL, Books, Fees, Rules, Venue, end_orders, make_venue, new_books, parse_rules, with_room
+from mdslib.matching import (
+    FILL,
+    NO_FEES,
+    Books,
+    Fees,
+    Rules,
+    Venue,
+    end_orders,
+    make_venue,
+    new_books,
+    parse_rules,
+    with_room,
+)
 from mdslib.protocols import Records
-from mdslib.risk import Limits
+from mdslib.risk import Limits, make_limits
 from mdslib.strategy.contract import Strategy
-from mdslib.strategy.decide import DECISION, Core, flatten_now, new_core
+from mdslib.strategy.decide import DECISION, Core, flatten_now, new_core, resume
 from mdslib.strategy.discovery import find_model
 from mdslib.strategy.driver import Shape, load_driver, strategy_fingerprint
-from mdslib.strategy.fold import FREE, guarded, state_of
+from mdslib.strategy.fold import FREE, check_count, guarded, state_of
 from mdslib.strategy.market import Market, hours_of, market_of
 from mdslib.strategy.timers import duration_ns
 from mdslib.table import MarketData, Table
@@ -30,6 +42,10 @@ if TYPE_CHECKING:
 
 DEFAULT_LATENCY = "1ms"
 DEFAULT_CASH = 100_000.0
+DEFAULT_LIMITS = Limits()
+ROOM = 4096  # decisions and fills that there is room for at first, beside a quarter of the events
+ENDLESS = 100_000  # more decisions than this within one instant, and than all before it, are no trading
+_EXPIRE, _FLATTEN, _RESUME = 0, 1, 2
 _DAY, _EXPIRED = int(TimeInForce.DAY), int(Status.EXPIRED)
 
 
@@ -38,10 +54,10 @@ def backtest(
     data: MarketData | Table | pd.DataFrame,
     *,
     params: Mapping[str, Any] | None = None,
-    fees: Fees | float = Fees(),
+    fees: Fees | float = NO_FEES,
     latency: str | int = DEFAULT_LATENCY,
     rules: str | Rules = "alpaca",
-    limits: Limits | None = Limits(),
+    limits: Limits | None = DEFAULT_LIMITS,
     cash: float = DEFAULT_CASH,
     seed: int = 0,
     flatten: str | None = None,
@@ -104,18 +120,18 @@ def backtest(
     strategy = find_model(model)
     market_data = as_market_data(data, instruments)
     profile = parse_rules(rules)
-    latency_ns = latency if isinstance(latency, int) else duration_ns(latency)
+    latency_ns = duration_ns(latency) if isinstance(latency, str) else latency
     charged = fees if isinstance(fees, Fees) else Fees(bps=float(fees))
-    if not cash >= 0.0:
-        raise ConfigError(f"backtest(cash=...) must be >= 0, received {cash!r}")
+    if not 0.0 <= cash < np.inf:
+        raise ConfigError(f"backtest(cash=...) must be a finite number >= 0, received {cash!r}")
     run = _Run(
         strategy,
         strategy.make_params(**(params or {})),
         market_data,
         make_venue(profile, latency_ns, charged, seed),
         profile,
-        limits,
-        cash,
+        None if limits is None else make_limits(**limits._asdict()),
+        float(cash),
         None if flatten is None else duration_ns(flatten),
     )
     run.go()
@@ -161,17 +177,12 @@ class _Run:
         cash: float,
         flatten: int | None,
     ) -> None:
-        if len(data.instruments) < strategy.instruments:
-            named = ", ".join(i.symbol for i in data.instruments) or "none"
-            raise DataError(
-                f"strategy {strategy.name!r} trades {strategy.instruments} instruments, the data holds"
-                f" {len(data.instruments)} ({named}); load them together"
-            )
+        check_count(strategy, [i.symbol for i in data.instruments])
         self.strategy, self.params, self.data, self.cash = strategy, params, data, cash
         self.venue, self.rules, self.limits, self.flatten = venue, rules, limits, flatten
         kinds = {table.kind for table in data.tables}
         match_on = next(kind for kind in (Kind.TRADE, Kind.QUOTE, Kind.BAR) if kind in kinds) if kinds else Kind.TRADE
-        self.market: Market = market_of(strategy, data, {*strategy.market_kinds, match_on})
+        self.market: Market = market_of(strategy, data, (*strategy.market_kinds, match_on))
         alpaca = rules is Rules.ALPACA
         single = len(data.instruments) == 1
         shape = Shape(
@@ -189,15 +200,19 @@ class _Run:
         self.core: Core = new_core(count, limits, hours_of(data), cash=cash)
         self.state = state_of(strategy, params)
         self.books: Books = new_books(count, cash)
-        room = self.market.count // 4 + 4096  # untouched pages cost nothing
+        room = self.market.count // 4 + ROOM  # untouched pages cost nothing
         self.out, self.fills = records(room, DECISION), records(room, FILL)
+        self.grown = (-1, 0)  # row at which room was last asked for, and the decisions that there were then
         self.cursor = np.zeros(8, np.int64)
 
     def go(self) -> None:
         """Run from the first event to the last, stopping at each close, and before it to go flat."""
-        for row, ts, flat in self._stops():
+        for row, ts, what in self._stops():
             self._advance(row, 1)
-            if flat:
+            if what == _RESUME:
+                resume(self.core.account, self.core.risk)
+                continue
+            if what == _FLATTEN:
                 self.cursor[1] = flatten_now(self.core, row, ts, self.out, self.cursor[1])
             elif self.books.count[0] > 0:
                 _, count, _ = self.books
@@ -206,13 +221,13 @@ class _Run:
             self.cursor[5], self.cursor[6] = 1, ts
         self._advance(self.market.count, 1)
 
-    def _stops(self) -> list[tuple[int, int, bool]]:
-        """Return (row, time, go flat or expire) of everything that happens between events."""
+    def _stops(self) -> list[tuple[int, int, int]]:
+        """Return (row, time, what) of everything that happens between events."""
         sessions = self.data.sessions
-        marks = [(s.close, False) for s in sessions]
+        marks = [(s.close, _EXPIRE) for s in sessions]
         if self.flatten is not None:
-            marks += [(s.close - self.flatten, True) for s in sessions]
-        return [(int(np.searchsorted(self.market.time, ts, "left")), ts, flat) for ts, flat in sorted(marks)]
+            marks += [(s.close - self.flatten, _FLATTEN) for s in sessions] + [(s.open, _RESUME) for s in sessions]
+        return [(int(np.searchsorted(self.market.time, ts, "left")), ts, what) for ts, what in sorted(marks)]
 
     def _advance(self, end: int, last: int) -> None:
         """Run the loop up to row `end`, and with `last` end the instant there, growing the room as it asks for it."""
@@ -241,14 +256,22 @@ class _Run:
             self._grow()
 
     def _call(self, call: Any) -> None:
-        guarded(call, self.strategy, self.cursor)
+        try:
+            guarded(call, self.strategy, self.cursor)
+        except ModelRaised as error:
+            error.decisions = self.out[: self.cursor[1]]
+            raise
 
     def _grow(self) -> None:
         """Double the room; a model that answers its own updates without end is told so before memory is."""
-        if len(self.out) > 4 * self.market.count + 1_000_000:
-            raise ConfigError(
-                f"model {self.strategy.name!r} made {self.cursor[1]:,} decisions on {self.market.count:,} events;"
-                " does it answer its own order updates without end?"
+        row, made = int(self.cursor[0]), int(self.cursor[1])
+        if self.grown[0] != row:
+            self.grown = row, made
+        if made > 2 * self.grown[1] + ENDLESS:
+            raise ModelError(
+                f"model {self.strategy.name!r} has made {made:,} decisions by event {row:,} of"
+                f" {self.market.count:,}, most of them on its own order updates; it must not answer each update with"
+                " another order"
             )
         self.out, self.fills = _doubled(self.out), _doubled(self.fills)
         self.books = with_room(self.books, len(self.books.work))
@@ -274,6 +297,6 @@ class _Run:
 
 
 def _doubled(array: Records) -> Records:
-    grown = records(2 * len(array), array.dtype)
+    grown = records(2 * len(array) + 1024, array.dtype)
     grown[: len(array)] = array
     return as_records(grown)

@@ -36,7 +36,7 @@ def no_state(_params: Any) -> np.ndarray:
 class Strategy:
     """A model: one step function for each kind of event that it takes.
 
-    Made by `strategy`; users rarely construct one. Calling it calls its first step, uncompiled, for tests and debuggers.
+    Made by `strategy`; users rarely construct one. Calling it calls its first step, uncompiled, for tests.
 
     Attributes
     ----------
@@ -102,7 +102,8 @@ class Strategy:
         kind = KINDS.get(event) if isinstance(event, type) else None
         if kind is None:
             raise ModelError(
-                f"{where}: on= must be Trade, Quote, Bar, OrderUpdate, Every('1s') or BeforeClose('5m'), received {event!r}"
+                f"{where}: on= must be Trade, Quote, Bar, OrderUpdate, Every('1s') or BeforeClose('5m'),"
+                f" received {event!r}"
             )
         if kind in self.steps:
             raise ModelError(f"{where}: {kind.name} has a step already; one step function for each kind")
@@ -140,7 +141,7 @@ class Strategy:
             if kind is bool and isinstance(value, str):
                 return {"true": True, "false": False, "1": True, "0": False}[value.lower()]
             converted = kind(value)
-            if kind is not float and float(value) != converted:
+            if kind is not float and not isinstance(value, str) and value != converted:
                 raise ValueError(value)
             if kind is int and not -(2**63) <= converted < 2**63:
                 raise ValueError(value)

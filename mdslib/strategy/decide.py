@@ -7,7 +7,7 @@ closed (a flip, where the venue refuses it in one order) is `parked` and follows
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -141,7 +141,7 @@ def free(account: Records, k: int, qty: float) -> None:
 
 
 @jit
-def deny(d: Records, reason: int, bound: float, value: float) -> None:
+def deny(d: Any, reason: int, bound: float, value: float) -> None:
     """Mark a decision as denied, with the limit's value and the order's."""
     d.denied = reason
     d.bound = bound

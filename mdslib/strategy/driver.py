@@ -171,7 +171,9 @@ def load_driver(strategy: Strategy, shape: Shape) -> ModuleType:
     source = driver_source(strategy, shape)
     if not _importable(strategy):
         source = source.replace("cache=True, ", "")
-    name = "driver_" + fingerprint([], strategy_fingerprint(strategy), source, strategy.module, strategy.params.__module__, compiling())
+    name = "driver_" + fingerprint(
+        [], strategy_fingerprint(strategy), source, strategy.module, strategy.params.__module__, compiling()
+    )
     module = _loaded.get(name)
     if module is None or not _same_steps(module, strategy):
         module = _load(name, source, _names(strategy))
@@ -180,7 +182,7 @@ def load_driver(strategy: Strategy, shape: Shape) -> ModuleType:
 
 
 def _importable(strategy: Strategy) -> bool:
-    """Tell whether another process finds the model's classes: Numba's cache pickles them, and a notebook's are its own."""
+    """Tell whether another process finds the model's classes: the cache pickles them, and a notebook's are its own."""
     return strategy.module != "__main__" and strategy.params.__module__ != "__main__"
 
 
@@ -209,7 +211,8 @@ def _load(name: str, source: str, names: dict[str, Any]) -> ModuleType:
             Path(draft.name).replace(file)
     except OSError as error:
         raise ModelError(
-            f"the driver cache {file.parent} can't be written ({error.strerror}); set MDSLIB_CACHE_DIR to a folder that can"
+            f"the driver cache {file.parent} can't be written ({error.strerror});"
+            " set MDSLIB_CACHE_DIR to a folder that can"
         ) from error
     module = ModuleType(name)
     module.__file__ = str(file)

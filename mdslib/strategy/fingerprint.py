@@ -25,6 +25,7 @@ class _Walk:
     def __init__(self) -> None:
         self.hash = hashlib.sha256(repr((numba.__version__, np.__version__, sys.version_info[:3])).encode())
         self.seen: set[int] = set()
+        self.modules: set[tuple[int, frozenset[str]]] = set()
 
     def add(self, *parts: object) -> None:
         self.hash.update(repr(parts).encode())
@@ -35,7 +36,7 @@ class _Walk:
             if isinstance(constant, CodeType):
                 self.code(constant)
             else:
-                self.add(constant)
+                self.value("", constant, set())
 
     def function(self, function: Any) -> None:
         options = getattr(function, "targetoptions", None)
@@ -46,7 +47,8 @@ class _Walk:
         if str(python.__module__).partition(".")[0] in _VERSIONED:
             self.add(python.__module__, python.__qualname__)
             return
-        self.add(python.__qualname__, sorted(options.items()) if options else None, python.__defaults__)
+        self.add(python.__qualname__, sorted(options.items()) if options else None)
+        self.value("", (python.__defaults__, tuple(sorted((python.__kwdefaults__ or {}).items()))), set())
         self.code(python.__code__)
         cells = dict(zip(python.__code__.co_freevars, python.__closure__ or (), strict=False))
         names = _names(python.__code__)
@@ -56,29 +58,48 @@ class _Walk:
                 self.value(name, value, names)
 
     def value(self, name: str, value: Any, names: set[str]) -> None:
+        self.add(name)
         if isinstance(value, ModuleType):
-            self.add(name, value.__name__)
-            if value.__name__.partition(".")[0] not in _VERSIONED:
-                for attribute in sorted(names & set(vars(value))):
-                    self.value(attribute, vars(value)[attribute], names)
+            self.module(value, names)
         elif isinstance(value, FunctionType) or hasattr(value, "py_func"):
-            self.add(name)
             self.function(value)
         elif isinstance(value, np.ndarray):
-            self.add(name, value.dtype.descr, value.shape, value.tobytes())
-        elif isinstance(value, enum.EnumMeta):
-            self.add(name, [(member.name, member.value) for member in value])
-        elif isinstance(value, type):
-            self.add(name, value.__qualname__, getattr(value, "_fields", ()))
-            self.add(sorted((k, str(v)) for k, v in getattr(value, "__annotations__", {}).items()))
+            self.add(value.dtype.descr, value.shape, value.tobytes())
         elif isinstance(value, np.dtype):
-            self.add(name, value.descr)
-        elif isinstance(
-            value, int | float | complex | str | bytes | bool | tuple | frozenset | np.generic | type(None)
-        ):
-            self.add(name, value)
+            self.add(value.descr)
+        elif isinstance(value, numba.types.Type):
+            self.add(str(value))
+        elif isinstance(value, enum.Enum):
+            self.add(type(value).__qualname__, value.name, value.value)
+        elif isinstance(value, type):
+            self.type(value)
+        elif isinstance(value, tuple):
+            self.add(type(value).__qualname__, len(value))
+            for place, item in enumerate(value):
+                self.value(str(place), item, names)
+        elif isinstance(value, frozenset):  # its order differs from process to process
+            self.add(sorted(map(repr, value)))
+        elif isinstance(value, int | float | complex | str | bytes | np.generic | type(None)):
+            self.add(value)
         else:
-            self.add(name, type(value).__qualname__)
+            self.add(type(value).__qualname__)
+
+    def module(self, module: ModuleType, names: set[str]) -> None:
+        self.add(module.__name__)
+        known = (id(module), frozenset(names))  # modules may name each other
+        if module.__name__.partition(".")[0] in _VERSIONED or known in self.modules:
+            return
+        self.modules.add(known)
+        for attribute in sorted(names & set(vars(module))):
+            self.value(attribute, vars(module)[attribute], names)
+
+    def type(self, value: Any) -> None:
+        self.add(value.__qualname__)
+        if isinstance(value, enum.EnumMeta):
+            members: Any = value
+            self.add([(member.name, member.value) for member in members])
+        self.add(getattr(value, "_fields", ()), sorted(getattr(value, "_field_defaults", {}).items()))
+        self.add(sorted((k, str(v)) for k, v in getattr(value, "__annotations__", {}).items()))
 
 
 _NOTHING = object()

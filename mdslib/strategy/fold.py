@@ -245,7 +245,7 @@ def check_count(strategy: Strategy, symbols: Sequence[str]) -> None:
 
 
 def typed_params(strategy: Strategy, params: Any) -> Any:
-    """Return a strategy's parameters in the declared types, so that they are compiled for once; None is the defaults."""
+    """Return a strategy's parameters in the declared types, for one compilation; None is the defaults."""
     if params is None:
         return strategy.make_params()
     if not isinstance(params, strategy.params):
@@ -269,7 +269,8 @@ def guarded(call: Any, strategy: Strategy, cursor: np.ndarray) -> None:
     except Exception as error:
         row = int(cursor[0])
         raise ModelRaised(
-            f"model {strategy.name!r} raised {type(error).__name__}: {error} - at event {row}; the decisions before it stand",
+            f"model {strategy.name!r} raised {type(error).__name__}: {error} - at event {row};"
+            " the decisions before it stand",
             row,
         ) from error
 

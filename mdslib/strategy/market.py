@@ -37,7 +37,7 @@ class Market(NamedTuple):
     kind: np.ndarray
     row: np.ndarray
     time: np.ndarray
-    count: int
+    count: int  # type: ignore[assignment]  # hides tuple.count
 
 
 def hours_of(data: MarketData) -> np.ndarray:
@@ -85,7 +85,7 @@ def market_of(strategy: Strategy, data: MarketData, kinds: Sequence[Kind]) -> Ma
 
 
 def _columns(table: Table) -> Any:
-    """Return a table's columns as the compiled loops take them; a column that was not loaded is zeros, never touched."""
+    """Return a table's columns as the compiled loops take them; one that was not loaded is zeros, never touched."""
     names = event_columns(table.kind)
     made = (
         table[name] if name in table.columns else np.zeros(len(table), SCHEMAS[table.kind][name].dtype)
