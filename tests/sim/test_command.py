@@ -1,0 +1,99 @@
+"""`mds sim` as a person runs it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from websockets.sync.client import connect
+
+from mdslib.sim import read_sent
+
+
+def start(*options: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "mdslib.cli", "sim", *options]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.fixture
+def command() -> Iterator[list[subprocess.Popen[str]]]:
+    """Processes that are ended with the test."""
+    running: list[subprocess.Popen[str]] = []
+    yield running
+    for process in running:
+        process.kill()
+        process.communicate(timeout=20)
+
+
+def printed(process: subprocess.Popen[str]) -> dict[str, str]:
+    """Return the addresses that the command prints, by their names."""
+    assert process.stdout is not None
+    found: dict[str, str] = {}
+    for line in process.stdout:
+        name, _, rest = line.partition(" ")
+        found[name] = rest.strip()
+        if line.startswith("the day begins"):
+            return found
+    raise AssertionError("it ended before it was ready")
+
+
+def test_it_prints_its_addresses_and_ends_cleanly_on_sigterm(command: list[subprocess.Popen[str]], tmp_path: Path) -> None:
+    process = start("--port", "0", "--mode", "free", "--log", str(tmp_path), "--date", "2025-06-12")
+    command.append(process)
+    url = printed(process)["data"].split()[0]
+    with connect(url, max_size=None, close_timeout=0.1) as socket:
+        socket.recv(20)
+        socket.send('{"action":"auth","key":"k","secret":"s"}')
+        socket.send('{"action":"subscribe","trades":["SPY"]}')
+        assert json.loads(socket.recv(20))[0]["msg"] == "authenticated"
+        assert json.loads(socket.recv(20))[0]["T"] == "subscription"
+        assert json.loads(socket.recv(20))[0]["T"] == "t"
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=20)
+    assert (process.returncode, errors) == (0, "")
+    assert len(read_sent(tmp_path)) > 0
+
+
+def test_a_used_port_is_one_line(command: list[subprocess.Popen[str]]) -> None:
+    first = start("--port", "0")
+    command.append(first)
+    port = printed(first)["trading"].rpartition(":")[2]
+    second = start("--port", port)
+    command.append(second)
+    _, errors = second.communicate(timeout=30)
+    assert second.returncode != 0
+    assert errors.count("\n") == 1
+    assert f"sim option port: 127.0.0.1:{port} can't be used (Address already in use)" in errors
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--mode", "quick"), "sim option mode must be one of real, fast, free, lockstep; received 'quick'"),
+        (("--from", "9h"), "--from must be a time of day in New York like 09:45 or 09:45:30, received '9h'"),
+        (("--data", "nowhere"), "--data nowhere does not exist"),
+    ],
+)
+def test_bad_options_are_one_line(options: tuple[str, ...], words: str) -> None:
+    process = start("--port", "0", *options)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode != 0
+    assert words in errors
+    assert errors.count("\n") == 1
+
+
+def test_real_day_by_folder_and_date(shared_data: Path) -> None:
+    import datetime
+
+    from mdslib.errors import DataError
+    from mdslib.sim.source import open_day
+
+    day = open_day(shared_data / "lean_spy_ticks", date=datetime.date(2013, 10, 7))
+    assert len(day) == 241_504
+    with pytest.raises(DataError, match="has no file of 2013-10-12; it has 20131007, 20131008"):
+        open_day(shared_data / "lean_spy_ticks", date=datetime.date(2013, 10, 12))
