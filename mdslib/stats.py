@@ -18,6 +18,7 @@ Floats = np.ndarray[Any, np.dtype[np.float64]]
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 
 MOST_SAMPLES = 2_000
+PAUSE = 3_600_000_000_000  # no event for more than an hour: between sessions, not within one
 _SECOND = 1_000_000_000
 # Steps that a person reads easily, in seconds.
 _STEPS = (1, 5, 15, 30, 60, 300, 900, 1_800, 3_600, 14_400, 86_400, 604_800)
@@ -89,6 +90,34 @@ class Drawdown(NamedTuple):
     def duration(self) -> int:
         """From the peak until the curve was back, or ended, ns."""
         return self.end - self.peak
+
+
+def stretches(*times: Ints, pause: int = PAUSE) -> list[tuple[int, int]]:
+    """Return first and last time of each stretch of events without a long pause, in order.
+
+    Parameters
+    ----------
+    *times : numpy.ndarray of int64, shape (n,)
+        Times in order, such as one array a table; stretches of several arrays are joined where they meet.
+
+    Examples
+    --------
+    >>> stretches(np.array([0, 1, 9]), np.array([2, 10]), pause=3)
+    [(0, 2), (9, 10)]
+    """
+    found: list[tuple[int, int]] = []
+    for time in times:
+        if len(time):
+            breaks = np.flatnonzero(np.diff(time) > pause)
+            starts, ends = time[np.concatenate([[0], breaks + 1])], time[np.concatenate([breaks, [len(time) - 1]])]
+            found += zip(starts.tolist(), ends.tolist(), strict=True)
+    joined: list[tuple[int, int]] = []
+    for first, last in sorted(found):
+        if joined and first - joined[-1][1] <= pause:
+            joined[-1] = joined[-1][0], max(last, joined[-1][1])
+        else:
+            joined.append((first, last))
+    return joined
 
 
 def sample_times(spans: Sequence[tuple[int, int]], most: int = MOST_SAMPLES) -> Ints:
@@ -388,6 +417,7 @@ __all__ = [
     "round_trips",
     "sample_times",
     "sharpe",
+    "stretches",
     "time_in_market",
     "traded_notional",
     "turnover",

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mdslib import stats
 from mdslib.account import equity, total_cash
 from mdslib.backtesting import views
 from mdslib.calendar import zone
@@ -17,6 +16,7 @@ from mdslib.events import Status, TimeInForce, Verb
 from mdslib.matching import Fees, Rules
 from mdslib.protocols import Records
 from mdslib.risk import Denial, Limits
+from mdslib.stats import MOST_SAMPLES, Curve, Fills
 from mdslib.strategy.contract import Strategy
 from mdslib.strategy.source import marking_kind
 from mdslib.table import MarketData
@@ -197,14 +197,14 @@ class Result:
         return [instrument.symbol for instrument in self.data.instruments]
 
     @cached_property
-    def _filled(self) -> stats.Fills:
+    def _filled(self) -> Fills:
         return views.fills_of(self.fills)
 
     @cached_property
-    def _curve(self) -> stats.Curve:
-        return self._sampled(stats.MOST_SAMPLES)
+    def _curve(self) -> Curve:
+        return self._sampled(MOST_SAMPLES)
 
-    def _sampled(self, most: int) -> stats.Curve:
+    def _sampled(self, most: int) -> Curve:
         return views.curve_of(self.data, marking_kind(self.strategy), self._filled, self.cash0, most)
 
     def stats(self) -> dict[str, Any]:
@@ -216,7 +216,7 @@ class Result:
         """
         return views.figures_of(self.data, self._curve, self._filled, self.cash0, self.equity)
 
-    def equity_curve(self, most: int = stats.MOST_SAMPLES) -> pd.DataFrame:
+    def equity_curve(self, most: int = MOST_SAMPLES) -> pd.DataFrame:
         """Return the account over time; its last row equals `equity`, `cash` and `position` bit for bit.
 
         Parameters
@@ -230,7 +230,7 @@ class Result:
             Index: UTC times. Columns: ``equity``, ``cash``, ``position``, ``price``; with several instruments
             ``position_SPY`` and so on.
         """
-        curve = self._curve if most == stats.MOST_SAMPLES else self._sampled(most)
+        curve = self._curve if most == MOST_SAMPLES else self._sampled(most)
         return views.curve_frame(curve, self._symbols)
 
     def orders_frame(self) -> pd.DataFrame:
