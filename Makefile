@@ -22,8 +22,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 RUN = $(PY) $(if $(COVER),-m coverage run) -m pytest
 NOTEBOOKS = $(wildcard notebooks/*.ipynb)
 FAIL_UNDER ?= 90
-# Rooms whose kernels are measured by running their tests uncompiled.
-KERNELS = $(wildcard $(addprefix tests/,account risk matching indicators strategy backtest backtesting))
+# Tests whose kernels are measured by running them uncompiled as well.
+KERNELS = $(wildcard $(addprefix tests/,account risk matching indicators strategy backtesting \
+	feeds/test_alpaca_decode.py sim/test_core.py sim/test_orders.py test_stats.py test_bars.py))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup test demo lab bench docs lint cover lock clean
