@@ -44,7 +44,9 @@ class Market:
             data = data.between(from_ts or 0, last)
         self.data = data
         self.symbols = [instrument.symbol for instrument in data.instruments]
-        self.tables: dict[Kind, Table] = {table.kind: _with_ids(table) for table in data.tables if table.kind in CHANNELS}
+        self.tables: dict[Kind, Table] = {
+            table.kind: _with_ids(table) for table in data.tables if table.kind in CHANNELS
+        }
         kinds, rows = data.order
         if len(self.tables) != len(data.tables):
             kept = np.isin(kinds, [int(kind) for kind in self.tables])
@@ -57,12 +59,16 @@ class Market:
             self.ts[at] = table["ts_event"]
             self.instruments[at] = table["instrument"]
         if not len(self.ts):
-            raise DataError("the exchange has no events to play in that span, received 0 trades, quotes and bars; check the date and --from/--to")
+            raise DataError(
+                "the exchange has nothing to play in that span, received 0 trades, quotes and bars; check --date, --from, --to"
+            )
         self.closes = [session.close for session in data.sessions]
         first, last_event = int(self.ts[0]), int(self.ts[-1])
         opens = [session.open for session in data.sessions if session.open <= first < session.close]
         self.start = from_ts if from_ts is not None else (opens[0] if opens else first)
-        self.end = to_ts if to_ts is not None else max([last_event, *(close for close in self.closes if close >= self.start)])
+        self.end = (
+            to_ts if to_ts is not None else max([last_event, *(close for close in self.closes if close >= self.start)])
+        )
         self._block = -1
         self._texts: list[str] = []
 
@@ -86,7 +92,7 @@ class Market:
         return out
 
     def _encode(self, lo: int, hi: int) -> list[str]:
-        """A table's rows lie in order in the merged order, so each kind's events of a block are one slice."""
+        # A table's rows lie in order in the merged order, so each kind's events of a block are one slice.
         texts = np.empty(hi - lo, object)
         for kind, table in self.tables.items():
             at = self.kinds[lo:hi] == int(kind)
@@ -121,7 +127,23 @@ class Market:
 
 
 def _with_ids(table: Table) -> Table:
-    """Number the trades of a source that has no trade ids, since the venue's messages always carry one."""
-    if table.kind is not Kind.TRADE or not len(table) or table["trade_id"].any():
+    """Return the table as the venue's messages can carry it.
+
+    Trades are numbered from 1 where their source has no ids. Conditions that are no letters (Lean's are bit flags) are
+    left out: a message can't carry them, and what is sent is what the log of sent events must say.
+    """
+    if table.kind is not Kind.TRADE or not len(table):
         return table
-    return Table(table.kind, {**table.columns, "trade_id": np.arange(1, len(table) + 1, dtype=np.int64)})
+    columns = dict(table.columns)
+    if not table["trade_id"].any():
+        columns["trade_id"] = np.arange(1, len(table) + 1, dtype=np.int64)
+    columns["conditions"] = np.where(_sayable(table["conditions"]), table["conditions"], 0).astype(np.uint32)
+    return Table(table.kind, columns)
+
+
+def _sayable(packed: Array) -> npt.NDArray[np.bool_]:
+    """Tell which packed conditions are printable letters that JSON needs no escape for."""
+    letters = np.ascontiguousarray(packed, "<u4").view("u1").reshape(-1, 4)
+    plain = (letters >= 0x20) & (letters < 0x7F) & (letters != ord('"')) & (letters != ord("\\"))
+    gaps = (letters[:, :-1] == 0) & (letters[:, 1:] != 0)
+    return np.asarray((plain | (letters == 0)).all(axis=1) & ~gaps.any(axis=1))
