@@ -16,7 +16,9 @@ _NEW_YORK = "America/New_York"
 
 
 def sim_command(
-    data: Annotated[Path | None, typer.Option(help="A Lean zip file, or a folder of them; the made day by default.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="A Lean zip file, or a folder of them; the made day by default.")
+    ] = None,
     store: Annotated[Path | None, typer.Option(help="A store, as `mds import` fills it.")] = None,
     symbol: Annotated[list[str] | None, typer.Option(help="What is traded; may be repeated. SPY by default.")] = None,
     date: Annotated[str | None, typer.Option(help="The day, YYYY-MM-DD.")] = None,
@@ -24,7 +26,9 @@ def sim_command(
     extended: Annotated[bool, typer.Option("--extended", help="Play the extended hours too.")] = False,
     start: Annotated[str | None, typer.Option("--from", help="First instant, HH:MM[:SS] New York.")] = None,
     end: Annotated[str | None, typer.Option("--to", help="Last instant, HH:MM[:SS] New York.")] = None,
-    mode: Annotated[str, typer.Option(help="real, fast (see --speed), free (as fast as clients read), lockstep.")] = "real",
+    mode: Annotated[
+        str, typer.Option(help="real, fast (see --speed), free (as fast as clients read), lockstep.")
+    ] = "real",
     speed: Annotated[float | None, typer.Option(help="Seconds of the day a second; means --mode fast.")] = None,
     batch: Annotated[int, typer.Option(help="Messages in one frame, at most.")] = 100,
     rules: Annotated[str, typer.Option(help="permissive or alpaca.")] = "alpaca",
@@ -33,14 +37,22 @@ def sim_command(
     fee_bps: Annotated[float, typer.Option(help="Fee of a fill, in basis points of its value.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Of the random partial fills.")] = 0,
     port: Annotated[int, typer.Option(help="0 takes a free one.")] = 8765,
-    feeds: Annotated[str, typer.Option(help="Feeds in the plan; others are refused with 409.")] = "iex,sip,delayed_sip,test",
+    feeds: Annotated[
+        str, typer.Option(help="Feeds in the plan; others are refused with 409.")
+    ] = "iex,sip,delayed_sip,test",
     symbol_limit: Annotated[int, typer.Option(help="Most symbols of a subscription (405 beyond); 0: no limit.")] = 0,
-    history: Annotated[str, typer.Option(help="past: only what lies before the exchange's now; all: the whole day.")] = "past",
+    history: Annotated[
+        str, typer.Option(help="past: only what lies before the exchange's now; all: the whole day.")
+    ] = "past",
     rate_limit: Annotated[bool, typer.Option("--rate-limit", help="Answer 429 beyond 200 calls a minute.")] = False,
     wait_for_client: Annotated[bool, typer.Option(help="Hold the day until a data client has subscribed.")] = True,
     log: Annotated[Path | None, typer.Option(help="Folder for the log of what is sent and ordered.")] = None,
-    exit_after: Annotated[float | None, typer.Option(help="Seconds to stay up after the day's end; else until a signal.")] = None,
-    key: Annotated[str, typer.Option(envvar="MDS_SIM_KEY", show_envvar=True, help="The only key let in; else any.")] = "",
+    exit_after: Annotated[
+        float | None, typer.Option(help="Seconds to stay up after the day's end; else until a signal.")
+    ] = None,
+    key: Annotated[
+        str, typer.Option(envvar="MDS_SIM_KEY", show_envvar=True, help="The only key let in; else any.")
+    ] = "",
     secret: Annotated[str, typer.Option(envvar="MDS_SIM_SECRET", show_envvar=True, help="Its secret.")] = "",
 ) -> None:
     """Run a local exchange that speaks Alpaca's protocols on 127.0.0.1."""
@@ -93,7 +105,9 @@ def _instant(option: str, text: str | None, day: datetime.date | None) -> int | 
     try:
         clock = datetime.time.fromisoformat(text)
     except ValueError:
-        raise ConfigError(f"{option} must be a time of day in New York like 09:45 or 09:45:30, received {text!r}") from None
+        raise ConfigError(
+            f"{option} must be a time of day in New York like 09:45 or 09:45:30, received {text!r}"
+        ) from None
     if day is None:
         raise ConfigError(f"{option} needs a day: say which with --date YYYY-MM-DD")
     moment = datetime.datetime.combine(day, clock, ZoneInfo(_NEW_YORK))
@@ -117,6 +131,8 @@ def _welcome(port: int, market: Any, options: Any) -> str:
             f"  export MDS_DATA_STREAM_URL=ws://{host} MDS_DATA_URL=http://{host} MDS_TRADE_URL=http://{host}",
             f"  export ALPACA_DATA_PUBLIC_KEY={hint} ALPACA_DATA_SECRET_KEY={hint}",
             f"  export ALPACA_TRADE_PUBLIC_KEY={hint} ALPACA_TRADE_SECRET_KEY={hint}",
-            "the day begins when a data client has subscribed; Ctrl-C ends it" if options.wait_for_client else "the day has begun; Ctrl-C ends it",
+            "the day begins when a data client has subscribed; Ctrl-C ends it"
+            if options.wait_for_client
+            else "the day has begun; Ctrl-C ends it",
         ]
     )

@@ -1,4 +1,4 @@
-"""The child process of `mdslib.sim.Exchange`: takes its day by standard input, tells its port, ends when the parent does."""
+"""The child process of `mdslib.sim.Exchange`: its day comes by standard input, and it ends when the parent does."""
 
 from __future__ import annotations
 

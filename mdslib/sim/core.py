@@ -1,13 +1,14 @@
-"""The exchange's books: orders with their ids and states around the compiled matching core, and what the wire says of them.
+"""The exchange's books: orders with their ids and states around the compiled matching core.
 
-No I/O. Updates for ``trade_updates`` collect in an outbox, in the order in which they came to be; whoever moves time sends
-them. Order ids are made from the run's seed and the order's number, so that a repeated run repeats them.
+No I/O. Updates for ``trade_updates`` collect in an outbox, in the order in which they came to be; whoever moves time
+sends them. Order ids are made from the run's seed and the order's number, so that a repeated run repeats them.
 """
 
 from __future__ import annotations
 
 import math
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,7 +33,12 @@ STATUS_NAMES = {
     Status.CANCELED: "canceled",
     Status.EXPIRED: "expired",
 }
-_EVENTS = {Status.PARTIALLY_FILLED: "partial_fill", Status.FILLED: "fill", Status.CANCELED: "canceled", Status.EXPIRED: "expired"}
+_EVENTS = {
+    Status.PARTIALLY_FILLED: "partial_fill",
+    Status.FILLED: "fill",
+    Status.CANCELED: "canceled",
+    Status.EXPIRED: "expired",
+}
 OPEN = frozenset({Status.PENDING_NEW, Status.NEW, Status.PARTIALLY_FILLED})
 
 
@@ -162,7 +168,7 @@ class Core:
         warm.cancel(0, 0)
         warm.expire(0)
 
-    # -- market ---------------------------------------------------------------------------------------------------------
+    # -- market ------------------------------------------------------------
 
     def on_market(self, hi: int) -> None:
         """Match the working orders against the events up to number `hi` that were not told yet.
@@ -176,11 +182,12 @@ class Core:
         lo, self._told = self._told, max(hi, self._told)
         if hi <= lo:
             return
-        names, match = {
+        ways: dict[Kind, tuple[tuple[str, ...], Callable[..., Records]]] = {
             Kind.TRADE: (("price",), self.engine.on_trades),
             Kind.QUOTE: (("bid", "ask"), self.engine.on_quotes),
             Kind.BAR: (("open", "low", "high", "close"), self.engine.on_bars),
-        }[self._kind]
+        }
+        names, match = ways[self._kind]
         columns = self.market.columns(self._kind, lo, hi, ("ts_event", "instrument", *names))
         if len(columns[0]):
             self._book(match(*columns))
@@ -224,7 +231,7 @@ class Core:
         self.outbox.append(msgspec.json.encode({"stream": "trade_updates", "data": data}))
         self.log.order({"ts": ts, **told, "order": snapshot})
 
-    # -- orders ---------------------------------------------------------------------------------------------------------
+    # -- orders ------------------------------------------------------------
 
     def submit(self, body: Any) -> dict[str, Any]:
         """Take an order in; return it as the venue answers the POST.
@@ -250,7 +257,9 @@ class Core:
         if reason is not Reject.NONE:
             raise self._refusal(reason, r)
         name = make_id(self.seed, place)
-        order = Order(place, name, r.client_order_id or make_id(self.seed, place, "client"), request, self.now, updated=self.now)
+        order = Order(
+            place, name, r.client_order_id or make_id(self.seed, place, "client"), request, self.now, updated=self.now
+        )
         self.orders.append(order)
         self.by_id[order.id] = order
         self.by_client[order.client_order_id] = order
@@ -271,14 +280,22 @@ class Core:
             last = float(self.engine.account[r.instrument]["last_px"])
             cost = abs(r.qty) * (last if math.isnan(r.limit) else r.limit)
             return Refusal(
-                403, FORBIDDEN, "insufficient buying power", buying_power=number(round(self.buying_power(), 2)), cost_basis=number(round(cost, 2))
+                403,
+                FORBIDDEN,
+                "insufficient buying power",
+                buying_power=number(round(self.buying_power(), 2)),
+                cost_basis=number(round(cost, 2)),
             )
         if reason is Reject.WASH_TRADE:
             other = next(o for o in mine if o.request.qty * r.qty < 0)
             market = math.isnan(r.limit) or any(math.isnan(o.request.limit) for o in mine if o.request.qty * r.qty < 0)
             why = "opposite side market/stop order exists" if market else "opposite side limit order exists"
             return Refusal(
-                403, FORBIDDEN, "potential wash trade detected. use complex orders", existing_order_id=other.id, reject_reason=why
+                403,
+                FORBIDDEN,
+                "potential wash trade detected. use complex orders",
+                existing_order_id=other.id,
+                reject_reason=why,
             )
         if reason is Reject.QTY_AVAILABLE:
             holding = [o for o in mine if o.request.qty * r.qty > 0]
@@ -328,7 +345,7 @@ class Core:
         """Return the working orders, oldest first."""
         return [order for order in self.orders if order.status in OPEN]
 
-    # -- account --------------------------------------------------------------------------------------------------------
+    # -- account ------------------------------------------------------------
 
     def cash(self) -> float:
         """Return the account's cash."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import pickle
 import subprocess
@@ -56,7 +57,9 @@ class Exchange:
             client = TradingClient("key", "secret", url_override=exchange.trade_url)
     """
 
-    def __init__(self, data: MarketData, options: SimOptions | None = None, *, in_process: bool = False, **changes: Any) -> None:
+    def __init__(
+        self, data: MarketData, options: SimOptions | None = None, *, in_process: bool = False, **changes: Any
+    ) -> None:
         if isinstance(changes.get("log_dir"), str):
             changes["log_dir"] = Path(changes["log_dir"])
         self.options = replace(options or SimOptions(), **changes)
@@ -158,10 +161,8 @@ class _Process:
         self._child = None
         assert child.stdin is not None
         assert child.stdout is not None
-        try:
+        with contextlib.suppress(BrokenPipeError):  # it has ended already
             child.stdin.close()
-        except BrokenPipeError:
-            pass  # it has ended already
         try:
             child.wait(10)
         except subprocess.TimeoutExpired:
@@ -187,7 +188,9 @@ class _Thread:
         self._thread = threading.Thread(target=self._run, args=(data, options), name="exchange", daemon=True)
         self._thread.start()
         if not self._ready.wait(_START):
-            raise SessionError(f"the exchange's thread was not ready within {_START:.0f} s; try a process (in_process=False)")
+            raise SessionError(
+                f"the exchange's thread was not ready within {_START:.0f} s; try a process (in_process=False)"
+            )
         if self._failure is not None:
             raise self._failure
         return self._port

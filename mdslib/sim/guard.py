@@ -76,7 +76,11 @@ def whole_number(request: Request, name: str, default: int, low: int, high: int,
     if text is None or text == "":
         return default
     if not text.isdigit() or not low <= int(text) <= high:
-        raise Refusal(status, INVALID if status == 422 else None, f"invalid {name}: {text!r} must be a whole number from {low} to {high}")
+        raise Refusal(
+            status,
+            INVALID if status == 422 else None,
+            f"invalid {name}: {text!r} must be a whole number from {low} to {high}",
+        )
     return int(text)
 
 
@@ -100,7 +104,9 @@ def parse_time(text: str, *, end_of_day: bool = False) -> int:
         day, clock, fraction, zone = found.groups()
         moment = datetime.datetime.fromisoformat(f"{day}T{clock}{'+00:00' if zone in (None, 'Z', 'z') else zone}")
     except ValueError:
-        raise Refusal(422, INVALID, f"invalid time: {text!r} must be RFC 3339, like 2013-10-08T13:30:00Z, or YYYY-MM-DD") from None
+        raise Refusal(
+            422, INVALID, f"invalid time: {text!r} must be RFC 3339, like 2013-10-08T13:30:00Z, or YYYY-MM-DD"
+        ) from None
     epoch = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
     seconds = (moment - epoch) // datetime.timedelta(seconds=1)
     return seconds * 1_000_000_000 + int((fraction or "0").ljust(9, "0"))

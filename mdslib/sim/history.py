@@ -1,8 +1,8 @@
 """The historical REST calls of Alpaca: trades, quotes and bars of stocks, with paging.
 
-Pages go symbol by symbol, then by time; ``limit`` counts the rows of a page over all symbols; ``start`` and ``end`` are both
-inclusive. The token is opaque to a client: base64 of symbol and row. A date without a time means midnight UTC. Only what lies
-before the exchange's now is there (option ``history``), so that a client can't look into the day's future.
+Pages go symbol by symbol, then by time; ``limit`` counts the rows of a page over all symbols; ``start`` and ``end`` are
+both inclusive. The token is opaque to a client: base64 of symbol and row. A date without a time means midnight UTC.
+Only what lies before the exchange's now is there (option ``history``): a client can't look into the day's future.
 """
 
 from __future__ import annotations
@@ -142,7 +142,9 @@ class _Bars(_Rows):
     def _encode(self, first: int, stop: int) -> list[str]:
         return [
             f'{{"t":"{stamp(t)}","o":{number(o)},"h":{number(h)},"l":{number(low)},"c":{number(c)},"v":{v:.0f},"n":{n:.0f},"vw":{number(w)}}}'
-            for t, (o, h, low, c, v, n, w) in zip(self.starts[first:stop].tolist(), self.rows[first:stop].tolist(), strict=True)
+            for t, (o, h, low, c, v, n, w) in zip(
+                self.starts[first:stop].tolist(), self.rows[first:stop].tolist(), strict=True
+            )
         ]
 
 
@@ -195,9 +197,19 @@ def _aggregate(edges: npt.NDArray[np.int64], columns: tuple[npt.NDArray[np.float
     priced = np.add.reduceat(np.nan_to_num(vwap) * volume, at)
     weighted = np.divide(priced, total, out=np.zeros(len(at)), where=total > 0)
     ends = np.r_[at[1:], len(edges)] - 1
-    rows = (o[at], np.maximum.reduceat(h, at), np.minimum.reduceat(low, at), c[ends], total, np.add.reduceat(count, at), weighted.round(6))
+    rows = (
+        o[at],
+        np.maximum.reduceat(h, at),
+        np.minimum.reduceat(low, at),
+        c[ends],
+        total,
+        np.add.reduceat(count, at),
+        weighted.round(6),
+    )
     return _Bars(np.column_stack(rows), edges[at])
 
 
 ROUTES = [Route(f"/v2/stocks/{name}", guarded(many), methods=["GET"]) for name in ("trades", "quotes", "bars")]
-ROUTES += [Route(f"/v2/stocks/{{symbol}}/{name}", guarded(single), methods=["GET"]) for name in ("trades", "quotes", "bars")]
+ROUTES += [
+    Route(f"/v2/stocks/{{symbol}}/{name}", guarded(single), methods=["GET"]) for name in ("trades", "quotes", "bars")
+]

@@ -53,5 +53,9 @@ class RateLimit:
             self._minute, self._used = minute, 0
         self._used += 1
         left = max(0, CALLS_A_MINUTE - self._used)
-        headers = {"X-Ratelimit-Limit": str(CALLS_A_MINUTE), "X-Ratelimit-Remaining": str(left), "X-Ratelimit-Reset": str(60 * (minute + 1))}
+        headers = {
+            "X-Ratelimit-Limit": str(CALLS_A_MINUTE),
+            "X-Ratelimit-Remaining": str(left),
+            "X-Ratelimit-Reset": str(60 * (minute + 1)),
+        }
         return not self.enforced or self._used <= CALLS_A_MINUTE, headers

@@ -3,11 +3,10 @@
 A live run over real sockets becomes repeatable, and equal to a back-test fill for fill. It measures no latency. The
 conversation runs on ``/sim/time``, in JSON text frames; ``now`` and ``wake`` are ns UTC.
 
-1. An *instant* T is all market events with one ``ts_event``, or a timer of the session's, or the trading session's close
-   (which comes before events of the same time). The
-   exchange matches the working orders against T's events (an order sent at S matches from the first event after
-   S + latency), so its books hold T's fills at once. It sends T's events on the data websocket, in as few frames as
-   ``batch`` allows, then tells ::
+1. An *instant* T is all market events with one ``ts_event``, or a timer of the session's, or the trading day's close
+   (which comes before events of the same time). The exchange matches the working orders against T's events (an order
+   sent at S matches from the first event after S + latency), so its books hold T's fills at once. It sends T's events
+   on the data websocket, in as few frames as ``batch`` allows, then tells ::
 
        {"now": T, "phase": "market", "frames": F, "updates": U, "speed": 0, "mode": "lockstep"}
 

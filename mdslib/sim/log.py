@@ -83,7 +83,9 @@ class RunLog:
                     old.unlink()
                 self._orders = (folder / "orders.jsonl").open("w", encoding="utf-8")
             except OSError as error:
-                raise ConfigError(f"sim option log: folder {folder} can't be written: {error.strerror}; name one that can") from error
+                raise ConfigError(
+                    f"sim option log: folder {folder} can't be written: {error.strerror}; name one that can"
+                ) from error
 
     def connection(self, feed: str) -> SentLog:
         """Begin the log of a new data connection."""
@@ -155,7 +157,9 @@ def read_sent(folder: str | Path, symbols: Sequence[str] | None = None, connecti
     try:
         known = json.loads((folder / "sent.json").read_text(encoding="utf-8"))["symbols"]
     except FileNotFoundError:
-        raise DataError(f"{folder} holds no sent.json, so no exchange logged a run there; start it with --log {folder}") from None
+        raise DataError(
+            f"{folder} holds no sent.json, so no exchange logged a run there; start it with --log {folder}"
+        ) from None
     pattern = "sent-*.rec" if connection is None else f"sent-{connection:04d}.rec"
     parts = [np.fromfile(path, RECORD) for path in sorted(folder.glob(pattern))]
     records: Array = np.concatenate(parts) if parts else np.empty(0, RECORD)
@@ -185,7 +189,9 @@ def read_orders(folder: str | Path) -> list[dict[str, Any]]:
     """
     path = Path(folder) / "orders.jsonl"
     if not path.is_file():
-        raise DataError(f"{folder} holds no orders.jsonl, so no exchange logged a run there; start it with --log {folder}")
+        raise DataError(
+            f"{folder} holds no orders.jsonl, so no exchange logged a run there; start it with --log {folder}"
+        )
     orders: dict[str, dict[str, Any]] = {}
     for line in path.read_text(encoding="utf-8").splitlines():
         entry = json.loads(line)

@@ -107,11 +107,15 @@ class SimOptions:
             if not (math.isfinite(value) and value > 0):
                 raise ConfigError(f"sim option {name} must be > 0, received {value!r}; leave it out for the default")
         if self.latency < 0 or (self.mode == Mode.LOCKSTEP and self.latency == 0):
-            raise ConfigError(f"sim option latency must be >= 0 ns (> 0 in lock-step), received {self.latency}; 1000000 is a millisecond")
+            raise ConfigError(
+                f"sim option latency must be >= 0 ns (> 0 in lock-step), received {self.latency}; 1000000 is 1 ms"
+            )
         if bool(self.key) != bool(self.secret):
             raise ConfigError("sim options key and secret go together, received only one; set both or neither")
 
 
 def _one_of(name: str, value: str, known: list[str] | tuple[str, ...]) -> None:
     if value not in known:
-        raise ConfigError(f"sim option {name} must be one of {', '.join(known)}; received {value!r}. {did_you_mean(value, known)}")
+        raise ConfigError(
+            f"sim option {name} must be one of {', '.join(known)}; received {value!r}. {did_you_mean(value, known)}"
+        )

@@ -1,7 +1,7 @@
 """An order request as Alpaca takes it: which are well formed, and the exact words that refuse the others.
 
-Source: "Placing Orders" of Alpaca's documentation, and error bodies as its users report them. What this exchange doesn't do
-(stop orders, brackets, notional amounts) is refused clearly, never accepted and ignored.
+Source: "Placing Orders" of Alpaca's documentation, and error bodies as its users report them. What this exchange
+doesn't do (stop orders, brackets, notional amounts) is refused clearly, never accepted and ignored.
 """
 
 from __future__ import annotations
@@ -99,7 +99,9 @@ def _type(body: dict[str, Any]) -> str:
     kind = body.get("type") or body.get("order_type")
     if kind in _OTHER_TYPES or body.get("order_class", "") not in ("", "simple", None):
         received = kind if kind in _OTHER_TYPES else body.get("order_class")
-        raise Refusal(422, INVALID, f"{received} orders are not available on this exchange: send a simple market or limit order")
+        raise Refusal(
+            422, INVALID, f"{received} orders are not available on this exchange: send a simple market or limit order"
+        )
     if kind not in ("market", "limit"):
         raise Refusal(422, INVALID, "type is required" if kind is None else f"invalid order type: {kind}")
     return str(kind)
@@ -158,7 +160,11 @@ def _limit(body: dict[str, Any], kind: str) -> float:
     step = Decimal("0.01") if limit >= 1 else Decimal("0.0001")
     if limit % step:
         text = body["limit_price"]
-        raise Refusal(422, UNPROCESSABLE, f"invalid limit_price {text}. sub-penny increment does not fulfill minimum pricing criteria")
+        raise Refusal(
+            422,
+            UNPROCESSABLE,
+            f"invalid limit_price {text}. sub-penny increment does not fulfill minimum pricing criteria",
+        )
     return float(limit)
 
 

@@ -1,7 +1,8 @@
 """Time on the exchange: releases the day's events in real time, N times faster, or as fast as the clients read.
 
-The exchange's time never passes an event that has not been sent. Matching comes before sending: an order that a fill ends
-is filled in the books at once, and the update follows the frame of the events that filled it. Lock-step is in `lockstep`.
+The exchange's time never passes an event that has not been sent. Matching comes before sending: an order that a fill
+ends is filled in the books at once, and the update follows the frame of the events that filled it. Lock-step is in
+`lockstep`.
 """
 
 from __future__ import annotations

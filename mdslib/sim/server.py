@@ -36,7 +36,9 @@ def bind(port: int) -> socket.socket:
         listener.bind((HOST, port))
     except OSError as error:
         listener.close()
-        raise ConfigError(f"sim option port: {HOST}:{port} can't be used ({error.strerror}); choose another, or 0 for a free one") from error
+        raise ConfigError(
+            f"sim option port: {HOST}:{port} can't be used ({error.strerror}); choose another, or 0 for a free one"
+        ) from error
     listener.listen(128)
     return listener
 
@@ -45,7 +47,7 @@ class Server(uvicorn.Server):
     """A uvicorn server that leaves signals to its owner."""
 
     @contextlib.contextmanager
-    def capture_signals(self):  # type: ignore[no-untyped-def]  # noqa: D102, ANN201
+    def capture_signals(self):  # type: ignore[no-untyped-def]  # noqa: D102
         yield
 
 

@@ -1,7 +1,7 @@
 """The exchange's own side channel: ``/sim/time``, and what an audit asks for at ``/sim/sent`` and ``/sim/orders``.
 
-None of this exists at Alpaca: it is there so that a rehearsed session knows the exchange's clock, can move in lock-step with
-it (see `mdslib.sim.lockstep` for the messages), and can be compared with what was sent.
+None of this exists at Alpaca: it is there so that a rehearsed session knows the exchange's clock, can move in lock-step
+with it (see `mdslib.sim.lockstep` for the messages), and can be compared with what was sent.
 """
 
 from __future__ import annotations
@@ -61,10 +61,12 @@ async def get_sent(request: Request) -> JSONResponse:
     """Answer ``GET /sim/sent``: counts by kind and, for each data connection, a digest of the rows sent."""
     floor: Floor = request.app.state.floor
     floor.log.flush()
-    return JSONResponse(floor.log.summary() | {"frames": floor.frames, "updates": floor.updates, "now": floor.now, "phase": floor.phase})
+    return JSONResponse(
+        floor.log.summary() | {"frames": floor.frames, "updates": floor.updates, "now": floor.now, "phase": floor.phase}
+    )
 
 
 async def get_orders(request: Request) -> JSONResponse:
-    """Answer ``GET /sim/orders``: every order in its present state, in order of acceptance, and the count of refusals."""
+    """Answer ``GET /sim/orders``: every order as it stands, in order of acceptance, and the count of refusals."""
     core = request.app.state.floor.core
     return JSONResponse({"orders": [order.to_json() for order in core.orders], "refused": core.refused})

@@ -64,7 +64,9 @@ def _made_day(symbols: Sequence[str], date: datetime.date | None) -> MarketData:
     return MarketData(instruments, (merge(numbered),), () if session is None else (session,))
 
 
-def _stored_day(store: Path, symbols: Sequence[str], date: datetime.date | None, kinds: Sequence[str], *, extended: bool) -> MarketData:
+def _stored_day(
+    store: Path, symbols: Sequence[str], date: datetime.date | None, kinds: Sequence[str], *, extended: bool
+) -> MarketData:
     from mdslib.store.load import load
 
     if date is None:
@@ -72,7 +74,9 @@ def _stored_day(store: Path, symbols: Sequence[str], date: datetime.date | None,
     return load(list(symbols), date, list(kinds), store, extended=extended)
 
 
-def _lean_day(data: Path, symbol: str, date: datetime.date | None, kinds: Sequence[str], *, extended: bool) -> MarketData:
+def _lean_day(
+    data: Path, symbol: str, date: datetime.date | None, kinds: Sequence[str], *, extended: bool
+) -> MarketData:
     """Import the day into a store that lives as long as this call: one way in for recorded data, not two."""
     from mdslib.store.lean import import_lean, parse_name
     from mdslib.store.parquet import ParquetStore

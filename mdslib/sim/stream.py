@@ -23,7 +23,9 @@ class DataConnection:
         self.socket = socket
         options = floor.options
         feed = socket.path_params["feed"]
-        self.protocol = DataProtocol(feed, floor.keys, options.feeds, floor.market.symbols, options.symbol_limit, floor.slots)
+        self.protocol = DataProtocol(
+            feed, floor.keys, options.feeds, floor.market.symbols, options.symbol_limit, floor.slots
+        )
         self.log = floor.log.connection(feed)
         self.mask = np.zeros((1, 1), bool)
         self.everything = False
@@ -175,7 +177,11 @@ class UpdateConnection:
             return await self._say("error", {"error_message": "invalid message"})
         if action in ("auth", "authenticate"):
             data = message.get("data") or {}
-            pair = (data.get("key_id"), data.get("secret_key")) if action == "authenticate" else (message.get("key"), message.get("secret"))
+            pair = (
+                (data.get("key_id"), data.get("secret_key"))
+                if action == "authenticate"
+                else (message.get("key"), message.get("secret"))
+            )
             self.authorized = self.floor.keys.match(*pair)
             status = "authorized" if self.authorized else "unauthorized"
             return await self._say("authorization", {"status": status, "action": "authenticate"})

@@ -62,7 +62,13 @@ class DataProtocol:
     """
 
     def __init__(
-        self, feed: str, keys: Keys, plan: Collection[str], known: Sequence[str], symbol_limit: int, slots: set[tuple[str, str]]
+        self,
+        feed: str,
+        keys: Keys,
+        plan: Collection[str],
+        known: Sequence[str],
+        symbol_limit: int,
+        slots: set[tuple[str, str]],
     ) -> None:
         self.feed = feed
         self.keys = keys
@@ -133,11 +139,13 @@ class DataProtocol:
         return self.acknowledgement()
 
     def _well_formed(self, symbol: Any) -> bool:
-        """Symbols that this exchange doesn't trade are refused too: a typing error must not look like a quiet market."""
+        # Symbols that this exchange doesn't trade are refused too: a typing error must not look like a quiet market.
         return isinstance(symbol, str) and (symbol == "*" or (bool(_SYMBOL.match(symbol)) and symbol in self.known))
 
     def acknowledgement(self) -> str:
         """Return the full list of what is subscribed, never a difference."""
-        lists: dict[str, Any] = {"T": "subscription"} | {name: value for name, value in self.subscribed.items() if name != "imbalances" or value}
+        lists: dict[str, Any] = {"T": "subscription"} | {
+            name: value for name, value in self.subscribed.items() if name != "imbalances" or value
+        }
         lists |= dict.fromkeys(_MIRRORS, self.subscribed["trades"])
         return json.dumps([lists], separators=(",", ":"))

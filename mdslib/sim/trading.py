@@ -22,7 +22,7 @@ from mdslib.sim.wire import number, stamp
 _NEW_YORK = ZoneInfo("America/New_York")
 
 
-# -- orders -----------------------------------------------------------------------------------------------------------------
+# -- orders ------------------------------------------------------------
 
 
 async def _flush(floor: Floor) -> None:
@@ -87,7 +87,9 @@ async def get_order_by_client_id(request: Request, floor: Floor) -> Any:
 async def patch_order(request: Request, floor: Floor) -> Any:
     """``PATCH /v2/orders/{id}``: not available."""
     floor.core.order(request.path_params["id"])
-    raise Refusal(422, UNPROCESSABLE, "replacing orders is not available on this exchange: cancel the order and send a new one")
+    raise Refusal(
+        422, UNPROCESSABLE, "replacing orders is not available on this exchange: cancel the order and send a new one"
+    )
 
 
 async def delete_order(request: Request, floor: Floor) -> Any:
@@ -113,7 +115,7 @@ def _cancel_all(core: Core, instrument: int | None = None) -> list[str]:
     return names
 
 
-# -- account and positions --------------------------------------------------------------------------------------------------
+# -- account and positions ------------------------------------------------------------
 
 
 def _money(value: float) -> str:
@@ -253,7 +255,7 @@ async def delete_positions(request: Request, floor: Floor) -> Any:
     return Json(answers, 207)
 
 
-# -- clock, calendar, assets ------------------------------------------------------------------------------------------------
+# -- clock, calendar, assets ------------------------------------------------------------
 
 
 def _eastern(ts: int) -> str:
@@ -271,7 +273,9 @@ def _calendar(floor: Floor) -> str:
 async def get_clock(request: Request, floor: Floor) -> Any:
     """``GET /v2/clock``."""
     now, exchange = floor.now, _calendar(floor)
-    today = datetime.datetime.fromtimestamp(now // 1_000_000_000, _NEW_YORK if exchange != "24/7" else datetime.UTC).date()
+    today = datetime.datetime.fromtimestamp(
+        now // 1_000_000_000, _NEW_YORK if exchange != "24/7" else datetime.UTC
+    ).date()
     current = session(today, exchange)
     later: Session = next_session(today, exchange)
     ahead = current if current is not None and now < current.close else later
@@ -298,7 +302,10 @@ async def get_calendar(request: Request, floor: Floor) -> Any:
 
 
 def _day(day: Session) -> dict[str, str]:
-    at = [datetime.datetime.fromtimestamp(ts // 1_000_000_000, _NEW_YORK) for ts in (day.open, day.close, day.pre_open, day.post_close)]
+    at = [
+        datetime.datetime.fromtimestamp(ts // 1_000_000_000, _NEW_YORK)
+        for ts in (day.open, day.close, day.pre_open, day.post_close)
+    ]
     return {
         "date": day.date.isoformat(),
         "open": f"{at[0]:%H:%M}",

@@ -21,7 +21,9 @@ MS = 1_000_000
 SECOND = 1_000 * MS
 
 
-def day_of(*events: tuple[float, str, float, int], symbols: tuple[str, ...] = ("SPY", "BAC"), bars: Table | None = None) -> MarketData:
+def day_of(
+    *events: tuple[float, str, float, int], symbols: tuple[str, ...] = ("SPY", "BAC"), bars: Table | None = None
+) -> MarketData:
     """Return a day of trades given as (milliseconds after the open, symbol, price, size)."""
     columns = {
         "instrument": np.array([symbols.index(symbol) for _, symbol, _, _ in events], "<u2"),
@@ -43,7 +45,15 @@ def minute_bars(count: int) -> Table:
     close = OPEN + 60 * SECOND * np.arange(1, count + 1)
     price = 100.0 + np.arange(count)
     ones = np.ones(count, np.int64)
-    columns = {"ts_event": close, "open": price, "high": price + 2, "low": price - 1, "close": price + 1, "volume": 10 * ones, "trades": ones}
+    columns = {
+        "ts_event": close,
+        "open": price,
+        "high": price + 2,
+        "low": price - 1,
+        "close": price + 1,
+        "volume": 10 * ones,
+        "trades": ones,
+    }
     return from_columns(Kind.BAR, {**columns, "vwap": price})
 
 

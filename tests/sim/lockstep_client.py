@@ -10,6 +10,7 @@ import httpx
 from websockets.sync.client import connect
 
 from mdslib.sim import Exchange
+
 from .days import DataClient, UpdateClient
 
 HEADERS = {"APCA-API-KEY-ID": "K", "APCA-API-SECRET-KEY": "S"}

@@ -55,7 +55,9 @@ def test_alpaca_trading_client_and_stream(exchange: Exchange) -> None:
     with cpquant_socket(exchange) as socket:
         socket.subscribe_trades(["SPY"])
         bought = client.submit_order(
-            MarketOrderRequest(symbol="SPY", qty=5, side=OrderSide.BUY, time_in_force=TimeInForce.DAY, client_order_id="mine")
+            MarketOrderRequest(
+                symbol="SPY", qty=5, side=OrderSide.BUY, time_in_force=TimeInForce.DAY, client_order_id="mine"
+            )
         )
         assert filled.wait(20)
     stream.stop()
@@ -69,7 +71,9 @@ def test_alpaca_trading_client_and_stream(exchange: Exchange) -> None:
     assert (fill.qty, fill.position_qty, fill.order.client_order_id) == (5.0, 5.0, "mine")
     with pytest.raises(APIError, match="client_order_id must be unique"):
         client.submit_order(
-            MarketOrderRequest(symbol="SPY", qty=5, side=OrderSide.BUY, time_in_force=TimeInForce.DAY, client_order_id="mine")
+            MarketOrderRequest(
+                symbol="SPY", qty=5, side=OrderSide.BUY, time_in_force=TimeInForce.DAY, client_order_id="mine"
+            )
         )
 
 
@@ -83,7 +87,7 @@ def wait_until(done: Callable[[], bool]) -> None:
     raise AssertionError("the client did not connect in 20 s")
 
 
-class cpquant_socket:  # noqa: N801 - a context manager that reads like a function
+class cpquant_socket:
     """cpquant's AlpacaRealtimeClient, its fixed address replaced by the exchange's."""
 
     def __init__(self, exchange: Exchange, feed: str = "iex") -> None:
@@ -108,7 +112,9 @@ class cpquant_socket:  # noqa: N801 - a context manager that reads like a functi
         self.client.close()
 
 
-def test_cpquant_realtime_client_listens_without_waiting_for_replies(exchange: Exchange, capsys: pytest.CaptureFixture[str]) -> None:
+def test_cpquant_realtime_client_listens_without_waiting_for_replies(
+    exchange: Exchange, capsys: pytest.CaptureFixture[str]
+) -> None:
     messages: list[dict[str, Any]] = []
 
     def handle(frame: str) -> None:
@@ -147,6 +153,9 @@ def test_alpaca_historical_client_pages_through_all_rows() -> None:
 def test_process_ends_with_the_exchange_and_a_used_port_is_one_clear_error() -> None:
     with Exchange(steps(1)) as first:
         child = first._runner._child  # type: ignore[union-attr]
-        with pytest.raises(Exception, match=f"sim option port: 127.0.0.1:{first.port} can't be used \\(Address already in use\\); choose another"):
+        with pytest.raises(
+            Exception,
+            match=f"sim option port: 127.0.0.1:{first.port} can't be used \\(Address already in use\\); choose another",
+        ):
             Exchange(steps(1), port=first.port).start()
     assert child.poll() == 0

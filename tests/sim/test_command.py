@@ -42,7 +42,9 @@ def printed(process: subprocess.Popen[str]) -> dict[str, str]:
     raise AssertionError("it ended before it was ready")
 
 
-def test_it_prints_its_addresses_and_ends_cleanly_on_sigterm(command: list[subprocess.Popen[str]], tmp_path: Path) -> None:
+def test_it_prints_its_addresses_and_ends_cleanly_on_sigterm(
+    command: list[subprocess.Popen[str]], tmp_path: Path
+) -> None:
     process = start("--port", "0", "--mode", "free", "--log", str(tmp_path), "--date", "2025-06-12")
     command.append(process)
     url = printed(process)["data"].split()[0]

@@ -61,7 +61,11 @@ def test_market_order_goes_pending_new_new_fill_with_the_positions_after_it() ->
     assert [pending["event"], new["event"], fill["event"]] == ["pending_new", "new", "fill"]
     assert pending["execution_id"] is None
     assert (fill["price"], fill["qty"], fill["position_qty"]) == ("11", "4", "4")
-    assert (fill["order"]["status"], fill["order"]["filled_qty"], fill["order"]["filled_avg_price"]) == ("filled", "4", "11")
+    assert (fill["order"]["status"], fill["order"]["filled_qty"], fill["order"]["filled_avg_price"]) == (
+        "filled",
+        "4",
+        "11",
+    )
     assert floor.core.cash() == 100_000 - 4 * 11 - 2.0
 
 

@@ -20,7 +20,10 @@ SPAN = {"start": "2013-10-08", "end": "2013-10-08"}
 @pytest.fixture(scope="module")
 def http() -> Any:
     """REST calls to an exchange whose whole day is in the past."""
-    with Exchange(DAY, in_process=True, history="all") as exchange, httpx.Client(base_url=exchange.url, headers=HEADERS) as client:
+    with (
+        Exchange(DAY, in_process=True, history="all") as exchange,
+        httpx.Client(base_url=exchange.url, headers=HEADERS) as client,
+    ):
         yield client
 
 
@@ -36,14 +39,18 @@ def pages(http: httpx.Client, path: str, name: str, **params: str) -> list[dict[
 
 def test_rows_have_the_streams_short_keys_without_type_and_symbol(http: httpx.Client) -> None:
     body = http.get("/v2/stocks/trades", params={"symbols": "SPY", "limit": "1", **SPAN}).json()
-    assert body["trades"] == {"SPY": [{"i": 1, "x": "V", "p": 11, "s": 1, "c": [], "z": "A", "t": "2013-10-08T13:30:01Z"}]}
+    assert body["trades"] == {
+        "SPY": [{"i": 1, "x": "V", "p": 11, "s": 1, "c": [], "z": "A", "t": "2013-10-08T13:30:01Z"}]
+    }
     assert body["currency"] == "USD"
     assert body["next_page_token"]
 
 
 def test_pages_go_symbol_by_symbol_and_the_limit_counts_all_rows(http: httpx.Client) -> None:
-    sizes = [{symbol: [row["s"] for row in rows] for symbol, rows in page.items()}
-             for page in pages(http, "/v2/stocks/trades", "trades", symbols="SPY,BAC", limit="3", **SPAN)]
+    sizes = [
+        {symbol: [row["s"] for row in rows] for symbol, rows in page.items()}
+        for page in pages(http, "/v2/stocks/trades", "trades", symbols="SPY,BAC", limit="3", **SPAN)
+    ]
     assert sizes == [{"BAC": [1, 2, 3]}, {"BAC": [4, 5], "SPY": [1]}, {"SPY": [2, 3, 4]}, {"SPY": [5]}]
 
 
@@ -61,7 +68,11 @@ def test_start_and_end_are_both_inclusive(http: httpx.Client) -> None:
 
 def test_empty_days_and_unknown_symbols_give_an_empty_map(http: httpx.Client) -> None:
     for params in ({"symbols": "SPY", "start": "2013-10-07", "end": "2013-10-07"}, {"symbols": "ZZZZ", **SPAN}):
-        assert http.get("/v2/stocks/trades", params=params).json() == {"trades": {}, "next_page_token": None, "currency": "USD"}
+        assert http.get("/v2/stocks/trades", params=params).json() == {
+            "trades": {},
+            "next_page_token": None,
+            "currency": "USD",
+        }
     assert http.get("/v2/stocks/quotes", params={"symbols": "SPY", **SPAN}).json()["quotes"] == {}
 
 
@@ -69,16 +80,30 @@ def test_empty_days_and_unknown_symbols_give_an_empty_map(http: httpx.Client) ->
     ("path", "params", "message"),
     [
         ("trades", {}, "symbols is required"),
-        ("trades", {"symbols": "SPY", "limit": "10001"}, "invalid limit: '10001' must be a whole number from 1 to 10000"),
+        (
+            "trades",
+            {"symbols": "SPY", "limit": "10001"},
+            "invalid limit: '10001' must be a whole number from 1 to 10000",
+        ),
         ("trades", {"symbols": "SPY", "start": "2013-10-09", "end": "2013-10-08"}, "end should not be before start"),
-        ("trades", {"symbols": "SPY", "start": "noon"}, "invalid time: 'noon' must be RFC 3339, like 2013-10-08T13:30:00Z, or YYYY-MM-DD"),
+        (
+            "trades",
+            {"symbols": "SPY", "start": "noon"},
+            "invalid time: 'noon' must be RFC 3339, like 2013-10-08T13:30:00Z, or YYYY-MM-DD",
+        ),
         ("trades", {"symbols": "SPY", "sort": "up"}, "invalid sort: up"),
         ("trades", {"symbols": "SPY", "feed": "nyse"}, "invalid feed: nyse"),
         ("trades", {"symbols": "SPY", "page_token": "!"}, "invalid page_token: !"),
-        ("bars", {"symbols": "SPY", "timeframe": "2Fortnight"}, "invalid timeframe: 2Fortnight must be like 1Min, 5Min, 1Hour or 1Day"),
+        (
+            "bars",
+            {"symbols": "SPY", "timeframe": "2Fortnight"},
+            "invalid timeframe: 2Fortnight must be like 1Min, 5Min, 1Hour or 1Day",
+        ),
     ],
 )
-def test_bad_parameters_are_400_with_the_reason(http: httpx.Client, path: str, params: dict[str, str], message: str) -> None:
+def test_bad_parameters_are_400_with_the_reason(
+    http: httpx.Client, path: str, params: dict[str, str], message: str
+) -> None:
     answer = http.get(f"/v2/stocks/{path}", params=params)
     assert (answer.status_code, answer.json()) == (400, {"message": message})
 
@@ -90,19 +115,28 @@ def test_no_keys_no_history(http: httpx.Client) -> None:
 
 def test_bars_are_made_of_trades_and_stamped_at_their_start() -> None:
     day = day_of((1000, "SPY", 10.0, 2), (59_000, "SPY", 13.0, 1), (60_000, "SPY", 9.0, 4), (150_000, "SPY", 11.0, 5))
-    with Exchange(day, in_process=True, history="all") as exchange, httpx.Client(base_url=exchange.url, headers=HEADERS) as http:
+    with (
+        Exchange(day, in_process=True, history="all") as exchange,
+        httpx.Client(base_url=exchange.url, headers=HEADERS) as http,
+    ):
         got = pages(http, "/v2/stocks/bars", "bars", symbols="SPY", timeframe="1Min", limit="2", **SPAN)
         two = http.get("/v2/stocks/SPY/bars", params={"timeframe": "2Min", **SPAN}).json()["bars"]
     first, second, third = (row for page in got for row in page["SPY"])
     assert first == {"t": "2013-10-08T13:30:00Z", "o": 10, "h": 13, "l": 10, "c": 13, "v": 3, "n": 2, "vw": 11}
     assert (second["t"], second["v"], third["t"]) == ("2013-10-08T13:31:00Z", 4, "2013-10-08T13:32:00Z")
-    assert [(bar["t"], bar["v"], bar["l"]) for bar in two] == [("2013-10-08T13:30:00Z", 7, 9), ("2013-10-08T13:32:00Z", 5, 11)]
+    assert [(bar["t"], bar["v"], bar["l"]) for bar in two] == [
+        ("2013-10-08T13:30:00Z", 7, 9),
+        ("2013-10-08T13:32:00Z", 5, 11),
+    ]
 
 
 def test_bars_of_a_day_of_bars_are_those_bars() -> None:
     day = day_of((1000, "BAC", 1.0, 1), bars=minute_bars(3))
     bars_only = type(day)(day.instruments, day.tables[1:], day.sessions)
-    with Exchange(bars_only, in_process=True, history="all") as exchange, httpx.Client(base_url=exchange.url, headers=HEADERS) as http:
+    with (
+        Exchange(bars_only, in_process=True, history="all") as exchange,
+        httpx.Client(base_url=exchange.url, headers=HEADERS) as http,
+    ):
         bars = http.get("/v2/stocks/SPY/bars", params={"timeframe": "1Min", **SPAN}).json()["bars"]
     assert [(bar["t"][11:16], bar["o"], bar["h"], bar["l"], bar["c"], bar["v"]) for bar in bars] == [
         ("13:30", 100, 102, 99, 101, 10),

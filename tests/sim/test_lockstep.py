@@ -7,6 +7,7 @@ import time
 import pytest
 
 from mdslib.sim import Exchange
+
 from .days import CLOSE, MS, OPEN, day_of, steps
 from .lockstep_client import LockstepSession
 
@@ -90,7 +91,9 @@ def test_a_wake_is_an_instant_of_its_own_without_market_events() -> None:
         session = LockstepSession(exchange, act).run()
         session.close()
     assert (OPEN + 1500 * MS, "market") in session.instants
-    assert [update["timestamp"] for update in session.heard] == ["2013-10-08T13:30:01.5Z"] * 2 + ["2013-10-08T13:30:02Z"]
+    assert [update["timestamp"] for update in session.heard] == ["2013-10-08T13:30:01.5Z"] * 2 + [
+        "2013-10-08T13:30:02Z"
+    ]
 
 
 def test_day_orders_expire_in_the_instant_of_the_close() -> None:

@@ -26,7 +26,9 @@ def test_handshake_then_trades_in_alpacas_words(standing: Exchange) -> None:
     frame = client.socket.recv(20)
     client.close()
     assert isinstance(frame, str)
-    assert frame.startswith('[{"T":"t","S":"SPY","i":1,"x":"V","p":100,"s":1,"c":[],"z":"A","t":"2013-10-08T13:30:01Z"},{"T":"t"')
+    assert frame.startswith(
+        '[{"T":"t","S":"SPY","i":1,"x":"V","p":100,"s":1,"c":[],"z":"A","t":"2013-10-08T13:30:01Z"},{"T":"t"'
+    )
 
 
 def test_404_when_nobody_authenticates_in_time_then_the_socket_closes(standing: Exchange) -> None:

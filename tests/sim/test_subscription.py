@@ -14,7 +14,9 @@ AUTH = {"action": "auth", "key": "K", "secret": "S"}
 SUBSCRIBE = {"action": "subscribe", "trades": ["SPY"]}
 
 
-def protocol(feed: str = "iex", plan: tuple[str, ...] = ("iex",), limit: int = 0, slots: set[tuple[str, str]] | None = None) -> DataProtocol:
+def protocol(
+    feed: str = "iex", plan: tuple[str, ...] = ("iex",), limit: int = 0, slots: set[tuple[str, str]] | None = None
+) -> DataProtocol:
     return DataProtocol(feed, Keys("K", "S"), plan, ["SPY", "BAC", "BRK.B"], limit, set() if slots is None else slots)
 
 
@@ -74,7 +76,7 @@ def test_subscribing_adds_unsubscribing_subtracts_and_both_answer_the_full_list(
     peer = protocol()
     converse(peer, AUTH, SUBSCRIBE)
     ack = converse(peer, {"action": "subscribe", "trades": ["BAC", "SPY"], "bars": ["*"]})
-    assert list(ack)[0] == "T"
+    assert next(iter(ack)) == "T"
     assert ack == {
         "T": "subscription",
         "trades": ["SPY", "BAC"],
@@ -91,4 +93,6 @@ def test_subscribing_adds_unsubscribing_subtracts_and_both_answer_the_full_list(
 
 
 def test_timeframe_that_cpquant_sends_with_bars_is_ignored() -> None:
-    assert converse(protocol(), AUTH, {"action": "subscribe", "bars": ["BRK.B"], "timeframe": "1Min"})["bars"] == ["BRK.B"]
+    assert converse(protocol(), AUTH, {"action": "subscribe", "bars": ["BRK.B"], "timeframe": "1Min"})["bars"] == [
+        "BRK.B"
+    ]

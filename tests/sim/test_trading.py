@@ -21,7 +21,9 @@ def test_calls_without_keys_are_unauthorized(standing: Exchange) -> None:
 def test_only_the_given_key_pair_is_let_in() -> None:
     with Exchange(steps(1), in_process=True, key="mine", secret="right") as exchange:
         codes = [
-            httpx.get(f"{exchange.url}/v2/clock", headers={"APCA-API-KEY-ID": "mine", "APCA-API-SECRET-KEY": secret}).status_code
+            httpx.get(
+                f"{exchange.url}/v2/clock", headers={"APCA-API-KEY-ID": "mine", "APCA-API-SECRET-KEY": secret}
+            ).status_code
             for secret in ("right", "wrong")
         ]
         client = DataClient(exchange)
@@ -38,7 +40,10 @@ def test_rate_limit_headers_are_on_every_answer(http: httpx.Client) -> None:
 
 
 def test_429_beyond_the_limit_where_it_is_enforced() -> None:
-    with Exchange(steps(1), in_process=True, enforce_rate_limit=True) as exchange, httpx.Client(base_url=exchange.url, headers=HEADERS) as http:
+    with (
+        Exchange(steps(1), in_process=True, enforce_rate_limit=True) as exchange,
+        httpx.Client(base_url=exchange.url, headers=HEADERS) as http,
+    ):
         answers = [http.get("/v2/clock") for _ in range(420)]
     refused = [answer for answer in answers if answer.status_code == 429]
     assert refused
@@ -93,8 +98,10 @@ def test_assets_by_symbol_and_unknown_ones(http: httpx.Client) -> None:
 
 
 def test_orders_are_filtered_and_newest_first(http: httpx.Client) -> None:
-    ids = [http.post("/v2/orders", json=ORDER | {"client_order_id": name, "symbol": symbol}).json()["id"] for name, symbol in
-           (("a", "SPY"), ("b", "BAC"), ("c", "SPY"))]
+    ids = [
+        http.post("/v2/orders", json=ORDER | {"client_order_id": name, "symbol": symbol}).json()["id"]
+        for name, symbol in (("a", "SPY"), ("b", "BAC"), ("c", "SPY"))
+    ]
     assert http.delete(f"/v2/orders/{ids[0]}").status_code == 204
 
     def names(**params: str) -> list[str]:
@@ -133,11 +140,17 @@ def test_unknown_orders_are_404_and_replacing_is_refused(http: httpx.Client) -> 
     order = http.post("/v2/orders", json=ORDER).json()
     patched = http.patch(f"/v2/orders/{order['id']}", json={"qty": "2"})
     assert patched.status_code == 422
-    assert patched.json()["message"] == "replacing orders is not available on this exchange: cancel the order and send a new one"
+    assert (
+        patched.json()["message"]
+        == "replacing orders is not available on this exchange: cancel the order and send a new one"
+    )
 
 
 def test_body_that_is_not_json_is_400_and_unknown_paths_are_404(http: httpx.Client) -> None:
-    assert http.post("/v2/orders", content=b"{").json() == {"code": 40010000, "message": "request body format is invalid"}
+    assert http.post("/v2/orders", content=b"{").json() == {
+        "code": 40010000,
+        "message": "request body format is invalid",
+    }
     assert http.get("/v2/nothing").json()["message"] == "endpoint not found: /v2/nothing"
 
 
@@ -163,7 +176,9 @@ def test_positions_and_their_closing_orders() -> None:
             seen["position"] = session.http.get("/v2/positions/SPY").json()
             seen["half"] = session.http.delete("/v2/positions/SPY", params={"percentage": "50"}).json()["qty"]
         if number == 3:
-            seen["rest"] = session.http.delete("/v2/positions", params={"cancel_orders": "true"}).json()[0]["body"]["qty"]
+            seen["rest"] = session.http.delete("/v2/positions", params={"cancel_orders": "true"}).json()[0]["body"][
+                "qty"
+            ]
         if number == 4:
             seen["end"] = session.http.get("/v2/positions").json()
 
@@ -173,7 +188,10 @@ def test_positions_and_their_closing_orders() -> None:
     assert seen["flat"] == (404, {"code": 40410000, "message": "position does not exist"})
     position = seen["position"]
     assert isinstance(position, dict)
-    assert {name: position[name] for name in ("qty", "side", "avg_entry_price", "market_value", "qty_available", "current_price")} == {
+    assert {
+        name: position[name]
+        for name in ("qty", "side", "avg_entry_price", "market_value", "qty_available", "current_price")
+    } == {
         "qty": "4",
         "side": "long",
         "avg_entry_price": "11",
