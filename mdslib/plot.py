@@ -115,7 +115,7 @@ def figure_day(
     equity : Track
         In currency.
     title : str
-        Where fills had to be joined, that is added to it.
+        Where fills had to be joined, it gets a note that says so.
     symbol : str
         For the names of the traces.
     zone : str
@@ -139,20 +139,21 @@ def figure_lanes(lanes: Sequence[Lane], equity: Track, title: str = "", *, zone:
         vertical_spacing=0.03,
         row_heights=[0.56 / count] * count + [0.2, 0.24],
     )
-    joined = False
+    joined, marks = False, 0
     for row, lane in enumerate(lanes, 1):
         figure.add_trace(_line(lane.price, _named(lane, "price"), GREY, zone, width=1), row, 1)
         traces, some = _fill_traces(lane, zone)
         joined |= some
+        marks += sum(len(trace.x) for trace in traces)
         for trace in traces:
             figure.add_trace(trace, row, 1)
         figure.update_yaxes(title_text=_named(lane, "price"), row=row, col=1)
         colour = (BLUE, YELLOW, PURPLE, GREEN)[(row - 1) % 4]
         figure.add_trace(_line(lane.position, _named(lane, "position"), colour, zone, steps=True), count + 1, 1)
     figure.add_trace(_line(equity, "equity", PURPLE, zone), count + 2, 1)
-    figure.update_yaxes(title_text="position", zeroline=True, row=count + 1, col=1)
-    figure.update_yaxes(title_text="equity", row=count + 2, col=1)
-    note = f"{title} (more than {MOST_FILLS:,} fills: each mark joins those of a stretch of time)" if joined else title
+    figure.update_yaxes(title_text="position", tickformat=_PLAIN, row=count + 1, col=1)
+    figure.update_yaxes(title_text="equity", tickformat=_PLAIN, row=count + 2, col=1)
+    note = f"{title} (fills joined in {marks:,} marks)" if joined else title
     times = max((lane.price.time for lane in lanes), key=len, default=equity.time)
     _time_axes(figure, times, zone)
     return _styled(figure, note, 360 + 170 * (count + 1))
@@ -269,7 +270,7 @@ def figure_counts(counts: Mapping[str, int], title: str = "Counts") -> go.Figure
     )
     figure = go.Figure(bars)
     figure.update_yaxes(autorange="reversed", ticksuffix="  ")
-    figure.update_xaxes(rangemode="tozero", range=[0, 1.12 * max([*values, 1])], **_GRID)
+    figure.update_xaxes(rangemode="tozero", tickformat=_PLAIN, range=[0, 1.12 * max([*values, 1])], **_GRID)
     return _styled(figure, title, 110 + 26 * max(len(names), 1), legend=False)
 
 
@@ -303,14 +304,13 @@ def _fill_traces(lane: Lane, zone: str) -> tuple[list[go.Scatter], bool]:
         count = np.ones(len(time), np.int64)
         if joined and len(time):
             time, qty, px, count = _joined(time, qty, px)
-        size: Any = (
-            np.clip(5.0 + 2.0 * np.log2(count), 5.0, 16.0) if joined else 7 if len(lane.fills.time) < 1_000 else 5
-        )
+        # Many marks are drawn small, or they would hide the price.
+        size: Any = np.clip(3.0 + np.log2(count), 3.0, 8.0) if joined else 7 if len(lane.fills.time) < 1_000 else 4
         traces.append(
             _marks(
                 Track(time, px),
                 _named(lane, name),
-                dict(color=colour, symbol=symbol, size=size, opacity=0.8, line=dict(width=0)),
+                dict(color=colour, symbol=symbol, size=size, opacity=0.7, line=dict(width=0)),
                 zone,
                 customdata=np.column_stack([qty, count]),
                 hovertemplate="%{x}<br>%{customdata[0]:+,} at %{y:,.4f}<br>fills: %{customdata[1]}",
@@ -340,6 +340,7 @@ def _fate_symbol(fate: str) -> str:
 
 # ---------------------------------------------------------------- axes
 _GRID: dict[str, Any] = dict(gridcolor=_FADED, zerolinecolor=_FADED, linecolor=_FADED)
+_PLAIN = ",.12~g"  # 100,005 and not 100.005k
 
 
 def _axis(ns: Ints, zone: str) -> Floats:
@@ -369,7 +370,9 @@ def _styled(figure: go.Figure, title: str, height: int, *, legend: bool = True) 
         plot_bgcolor="rgba(0,0,0,0)",
         font=dict(color=GREY, size=12),
         showlegend=legend,
-        legend=dict(orientation="h", x=1.0, xanchor="right", y=1.0, yanchor="bottom"),
+        legend=dict(
+            orientation="h", x=1.0, xanchor="right", y=1.0, yanchor="bottom", itemsizing="constant", traceorder="normal"
+        ),
         hovermode="closest",
     )
     return figure

@@ -187,7 +187,7 @@ def html_of(title: str, columns: list[Mapping[str, str]]) -> str:
     for row in range(depth):
         cells = [list(column.items())[row] if row < len(column) else ("", "") for column in columns]
         rows.append("<tr>" + "".join(_cell(*cell) for cell in cells) + "</tr>")
-    return f"<div><b>{html.escape(title)}</b><table style='border:none'>{''.join(rows)}</table></div>"
+    return f"<div><b>{html.escape(title)}</b><table style='border:none;color:inherit'>{''.join(rows)}</table></div>"
 
 
 def _cell(name: str, value: str) -> str:
