@@ -439,7 +439,13 @@ class MatchingEngine:
         return Reject(refuse(*self.books, self.venue, instrument, qty, limit))
 
     def submit(self, ts: int, instrument: int, qty: float, limit: float, tif: int, tag: int) -> Reject:
-        """Check an order and put it on the books; `tag` comes back with its fills."""
+        """Check an order and put it on the books; `tag`, from 0 on, comes back with its fills."""
+        self._known(instrument)
+        if not 0.0 < abs(qty) < math.inf or limit <= 0.0 or math.isinf(limit) or tag < 0:
+            raise ConfigError(
+                "submit(): qty must be finite and not 0, limit > 0 or nan, tag >= 0,"
+                f" received qty={qty!r}, limit={limit!r}, tag={tag!r}"
+            )
         reason = self.check(instrument, qty, limit)
         if reason is Reject.NONE:
             self.books = with_room(self.books, 1)
@@ -448,11 +454,15 @@ class MatchingEngine:
 
     def cancel(self, ts: int, tag: int) -> Records:
         """Cancel one order by its tag; return its ending as FILL records, empty where it does not work any more."""
-        return self._ended(ts, -1, tag, _CANCELED)
+        return self._ended(ts, -1, tag, _CANCELED) if tag >= 0 else records(0, FILL)
 
     def expire(self, ts: int) -> Records:
         """Expire the DAY orders; return their endings as FILL records."""
         return self._ended(ts, _DAY, -1, _EXPIRED)
+
+    def _known(self, instrument: int) -> None:
+        if not 0 <= instrument < len(self.account):
+            raise ConfigError(f"the exchange has instruments 0 to {len(self.account) - 1}, received {instrument}")
 
     def _ended(self, ts: int, tif: int, tag: int, status: int) -> Records:
         out = records(int(self.books.count[0]), FILL)
@@ -476,6 +486,11 @@ class MatchingEngine:
     def _run(self, ts: object, instrument: object, *prices: object) -> Records:
         px = np.ascontiguousarray([np.asarray(p, np.float64) for p in prices])
         times, ks = np.ascontiguousarray(ts, np.int64), np.ascontiguousarray(instrument, np.uint16)
+        if not px.shape[1] == len(times) == len(ks):
+            raise ConfigError(
+                f"prices, times and instruments must be equally many, received {px.shape[1]}, {len(times)}, {len(ks)}"
+            )
+        self._known(int(ks.max(initial=0)))
         start, parts = np.zeros(1, np.int64), []
         while start[0] < len(times):
             out = records(4 * int(self.books.count[0]) + 16, FILL)

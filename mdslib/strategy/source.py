@@ -314,8 +314,8 @@ def _settle(strategy: Strategy, shape: Shape) -> str:
     """Write the end of an instant: submit what was decided, then tell the model what became of its orders.
 
     The order is the live one: refusals come with the answers, then fills, then endings and acknowledgements; what a
-    model answers to those goes out in the next round of the same instant. Where room runs out, it returns with the instant
-    still open, and goes on from its cursor where it was, so that the room that there was does not show in the result.
+    model answers to those goes out in the next round of the same instant. Where room runs out, it returns with the
+    instant still open, and goes on from its cursor where it was, so that the room that there was does not show.
     """
     return _SETTLE.format(refuse=_REFUSE if shape.alpaca else "", ack=_ACK if Kind.UPDATE in strategy.steps else "")
 
@@ -371,6 +371,5 @@ if count[0] > 0:
         cursor[6] = {c}.ts_event[{i}]
 """
     if shape.alpaca:
-        guard = f"if {mark} == {mark}:\n    " if kind is Kind.QUOTE else ""
-        text += f"{guard}venue_account[{k}].last_px = {mark}\n"
+        text += f"mark = {mark}\nif mark == mark:\n    venue_account[{k}].last_px = mark\n"
     return text

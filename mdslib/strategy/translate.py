@@ -11,8 +11,8 @@ _FILE_LINE = re.compile(r'File "([^"]+)", line (\d+)')
 _RULES: tuple[tuple[str, str], ...] = (
     (
         r"[Cc]an't unify return type|Cannot unify .* for '\$?return|unify .*[Rr]eturn",
-        "its branches return different types; return one of buy(), sell(), target(), cancel(), hold() or pair() in every"
-        " branch",
+        "its branches return different types; return one of buy(), sell(), target(), cancel(), hold() or pair() in"
+        " every branch",
     ),
     (
         r"Cannot unify",
