@@ -25,6 +25,7 @@ from mdslib.errors import ConfigError, DataError
 from mdslib.events import RECORD, Kind
 
 Array = npt.NDArray[Any]
+_WRITE = 4096  # rows
 
 
 @dataclass
@@ -38,26 +39,35 @@ class SentLog:
     rows: int = 0
     counts: dict[str, int] = field(default_factory=dict)
     digest: Any = field(default_factory=hashlib.sha256)
+    _waiting: list[Array] = field(default_factory=list, repr=False)
+    _rows: int = 0
 
     def add(self, records: Array) -> None:
-        """Note one frame's rows."""
+        """Note one frame's rows; they are counted and written some thousands at a time."""
         self.frames += 1
+        self._waiting.append(records)
+        self._rows += len(records)
+        if self._rows >= _WRITE:
+            self.write()
+
+    def write(self) -> None:
+        """Count and write what waits."""
+        if not self._waiting:
+            return
+        records = np.concatenate(self._waiting)
+        self._waiting, self._rows = [], 0
         self.rows += len(records)
         body = records.tobytes()
         self.digest.update(body)
         if self.file is not None:
             self.file.write(body)
-        first = int(records["kind"][0])
-        if (records["kind"] == first).all():
-            name = Kind(first).name.lower()
-            self.counts[name] = self.counts.get(name, 0) + len(records)
-            return
         for kind, count in zip(*np.unique(records["kind"], return_counts=True), strict=True):
             name = Kind(int(kind)).name.lower()
             self.counts[name] = self.counts.get(name, 0) + int(count)
 
     def summary(self) -> dict[str, Any]:
         """Return the connection's entry of ``sent.json``."""
+        self.write()
         return {
             "connection": self.number,
             "feed": self.feed,
@@ -103,17 +113,19 @@ class RunLog:
 
     def summary(self) -> dict[str, Any]:
         """Return counts by kind over all connections, and each connection's own."""
+        connections = [log.summary() for log in self.sent]
         counts: dict[str, int] = {}
         for log in self.sent:
             for name, count in log.counts.items():
                 counts[name] = counts.get(name, 0) + count
-        return {"symbols": self.symbols, "counts": counts, "connections": [log.summary() for log in self.sent]}
+        return {"symbols": self.symbols, "counts": counts, "connections": connections}
 
     def flush(self) -> None:
         """Write what is buffered, and the summary beside it."""
         if self.folder is None:
             return
         for log in self.sent:
+            log.write()
             if log.file is not None:
                 log.file.flush()
         (self.folder / "sent.json").write_text(json.dumps(self.summary(), indent=1), encoding="utf-8")

@@ -60,7 +60,7 @@ class Market:
             self.instruments[at] = table["instrument"]
         if not len(self.ts):
             raise DataError(
-                "the exchange has nothing to play: 0 trades, quotes and bars in that span; check --date, --from and --to"
+                "the exchange has nothing to play, received 0 events in that span; check --date, --from, --to"
             )
         self.closes = [session.close for session in data.sessions]
         first, last_event = int(self.ts[0]), int(self.ts[-1])

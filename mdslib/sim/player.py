@@ -38,6 +38,7 @@ class Player:
         self._told = 0.0
         self._since_yield = 0
         self._closes = sorted(close for close in floor.market.closes if floor.market.start <= close <= floor.market.end)
+        self._mark()
 
     async def play(self) -> None:
         """Play the day from its first event to its end."""
@@ -77,11 +78,9 @@ class Player:
         """Match and send the events up to number `hi`, cut at a session's close so that DAY orders expire there."""
         floor, market = self.floor, self.floor.market
         while floor.sent < hi:
-            lo, stop = floor.sent, hi
-            if self._closes:
-                if int(market.ts[lo]) >= self._closes[0]:
-                    await self._close()
-                stop = min(hi, max(lo + 1, market.position(self._closes[0] - 1))) if self._closes else hi
+            while self._closes and floor.sent >= self._before_close:
+                await self._close()
+            lo, stop = floor.sent, min(hi, self._before_close)
             floor.core.now = max(floor.now, int(market.ts[stop - 1]))
             floor.core.on_market(stop)
             await floor.send_market(lo, stop)
@@ -101,8 +100,14 @@ class Player:
             await self._close()
         floor.core.now = max(floor.now, target)
 
+    def _mark(self) -> None:
+        """Note how many events lie before the next close."""
+        market = self.floor.market
+        self._before_close = market.position(self._closes[0] - 1) if self._closes else len(market)
+
     async def _close(self) -> None:
         close = self._closes.pop(0)
+        self._mark()
         self.floor.core.now = max(self.floor.now, close)
         self.floor.core.expire(close)
         await self.floor.send_updates()
