@@ -44,7 +44,7 @@ def told(fills: np.ndarray) -> list[tuple[int, int, float, float, str]]:
     ]
 
 
-# ------------------------------------------------------------------------------------------------ when and at what price
+# --------------------------------------------------------------------------- when and at what price
 
 
 def test_a_market_order_fills_at_the_next_trade_strictly_after_its_time_plus_latency() -> None:
@@ -164,7 +164,7 @@ def test_fees_are_basis_points_of_the_notional_and_an_amount_a_share() -> None:
     assert float(e.account[0]["cash"]) == pytest.approx(1000.0 - 500.0 - 0.15)
 
 
-# ------------------------------------------------------------------------------------------------------- fills in part
+# --------------------------------------------------------------------------- fills in part
 
 
 def partials(seed: int, qty: float = 100.0) -> list[float]:
@@ -208,7 +208,7 @@ def test_permissive_rules_never_fill_in_part() -> None:
     assert set(e.on_trades([1], [0], [10.0])["qty"].tolist()) == {10.0}
 
 
-# ---------------------------------------------------------------------------------------------------- Alpaca's refusals
+# --------------------------------------------------------------------------- Alpaca's refusals
 
 
 def test_no_price_yet_is_refused() -> None:
@@ -294,7 +294,7 @@ def test_permissive_rules_take_everything() -> None:
     assert e.submit(0, 0, -1e6, NAN, DAY, 2) is Reject.NONE
 
 
-# --------------------------------------------------------------------------------------------------------- bad arguments
+# --------------------------------------------------------------------------- bad arguments
 
 
 @pytest.mark.parametrize(
@@ -336,7 +336,7 @@ def test_no_events_give_no_fills() -> None:
     assert len(engine().on_trades([], [], [])) == 0
 
 
-# ------------------------------------------------------------------------------------------ the kernels and the reference
+# --------------------------------------------------------------------------- the kernels and the reference
 
 PRICE = st.integers(95, 105).map(float)
 ORDER = st.tuples(
