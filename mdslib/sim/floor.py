@@ -66,8 +66,9 @@ class Floor:
         return self.core.now
 
     async def warm(self) -> None:
-        """Compile the matching core in a thread, while the first clients shake hands."""
+        """Compile the matching core and lay out the day's records in a thread, while the first clients shake hands."""
         await asyncio.to_thread(self.core.warm)
+        await asyncio.to_thread(self.market.records, 0, 1)
         self.warmed.set()
 
     def subscribed(self) -> None:

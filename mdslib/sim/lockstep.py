@@ -15,13 +15,15 @@ conversation runs on ``/sim/time``, in JSON text frames; ``now`` and ``wake`` ar
 
        {"done": T, "phase": "market", "wake": ns or null}
 
-   ``wake`` is its next timer. Orders that it posted were checked by the rules against the books and carry the time T.
+   ``wake`` is its next timer, and replaces the one that it named before. Orders that it posted were checked by the
+   rules against the books and carry the time T.
 3. If there are order updates (T's fills, in the order of matching; then pending_new and new of each order posted, and
    cancels, in the order of the requests), the exchange sends them on ``/stream`` and tells the same with phase
    ``updates`` and a new U. The session answers ``{"done": T, "phase": "updates", "wake": ...}``; this repeats while new
    updates come up.
-4. The next instant is the earliest of the next market event, ``wake`` (if it lies after T) and a session's close,
-   where DAY orders expire. After the last event come timers and the close.
+4. The first instant is the day's start (the open, or ``--from``), so that a session can name its first timer. The next
+   is always the earliest of the next market event, ``wake`` (if it lies after T) and a session's close, where DAY
+   orders expire. After the last event come timers and the close.
 5. At the end the exchange tells ``{"now": end, "phase": "end", ...}`` and waits for nothing.
 
 Should the session's side channel close, the exchange waits for a new one and tells it the present instant again.
@@ -47,6 +49,8 @@ class Stepper:
         """Play the day from its first instant to its end."""
         floor = self.floor
         await wait_to_begin(floor)
+        if floor.market.start < int(floor.market.ts[0]):
+            await self._play_instant(floor.market.start)
         while (instant := self._next()) is not None:
             await self._play_instant(instant)
         floor.core.now = max(floor.now, floor.market.end)

@@ -26,7 +26,13 @@ def test_events_of_one_time_come_as_one_instant_in_as_few_frames_as_batch_allows
         session = LockstepSession(exchange, nothing).run()
         session.close()
     assert [[message["s"] for message in frame] for frame in session.frames] == [[1, 2], [3], [4]]
-    assert session.instants == [(OPEN + MS, "market"), (OPEN + 2 * MS, "market"), (CLOSE, "market"), (CLOSE, "end")]
+    assert session.instants == [
+        (OPEN, "market"),
+        (OPEN + MS, "market"),
+        (OPEN + 2 * MS, "market"),
+        (CLOSE, "market"),
+        (CLOSE, "end"),
+    ]
 
 
 def test_order_fills_at_the_first_event_after_latency_and_its_fill_comes_before_later_acks() -> None:
@@ -94,6 +100,17 @@ def test_a_wake_is_an_instant_of_its_own_without_market_events() -> None:
     assert [update["timestamp"] for update in session.heard] == ["2013-10-08T13:30:01.5Z"] * 2 + [
         "2013-10-08T13:30:02Z"
     ]
+
+
+def test_a_timer_before_the_first_event_is_named_at_the_days_start() -> None:
+    def act(session: LockstepSession, now: int, phase: str) -> None:
+        if now < OPEN + 300 * MS:
+            session.wake = now + 100 * MS
+
+    with Exchange(steps(1), mode="lockstep", in_process=True) as exchange:
+        session = LockstepSession(exchange, act).run()
+        session.close()
+    assert [(now - OPEN) // MS for now, _ in session.instants[:5]] == [0, 100, 200, 300, 1000]
 
 
 def test_day_orders_expire_in_the_instant_of_the_close() -> None:
