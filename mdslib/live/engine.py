@@ -103,6 +103,7 @@ class Engine:
         self._due = _schedule(fold, session, flatten)
         self._next_due = 0
         self._frames = self._updates = 0
+        self._last_frame: int | None = None  # how many a local exchange has sent in all, once its day is over
         self._held: list[tuple[Any, ...]] = []
         self._asked: dict[str, int] = {}
         self._quiet = 0
@@ -164,6 +165,7 @@ class Engine:
         if self.link is not None and self.link.lockstep:
             self._lockstep(items)
         else:
+            self._follow(items)
             self._batch(items, self.clock.now())
             self._watch_close()
         if self._ending is not None and self._settled():
@@ -180,6 +182,13 @@ class Engine:
         for _ in range(waiting):
             items.append(self._queue.get_nowait())
         return items
+
+    def _follow(self, items: list[tuple[Any, ...]]) -> None:
+        """Count frames, and where the exchange's time is that of its events, move the clock with them."""
+        frames = [item[1] for item in items if item[0] == "market"]
+        self._frames += len(frames)
+        if frames and self.link is not None:
+            self.link.advance(int(frames[-1]["ts_event"][-1]))
 
     def _batch(self, items: list[tuple[Any, ...]], now: int) -> None:
         """Write and fold what has arrived, in order of arrival; timers that are due come first."""
@@ -202,7 +211,7 @@ class Engine:
             elif item[0] == "stop":
                 self._begin_end(item[1])
             elif item[0] == "barrier" and item[1]["phase"] == "end":
-                self._begin_end("the exchange's day is over")
+                self._last_frame = int(item[1].get("frames", 0))
         parts = [part for part in parts if len(part)]
         if parts:
             self._fold(parts, sides, now, received)
@@ -407,7 +416,7 @@ class Engine:
                 return self._commands()
             self._held = [item for item in self._held if item[0] != "barrier" or item[1] is not barrier]
             if barrier["phase"] == "end":
-                self._batch([("barrier", barrier)], self.clock.now())
+                self._begin_end("the session closed")
                 return None
             if barrier["phase"] not in ("market", "updates"):
                 continue
@@ -453,8 +462,12 @@ class Engine:
     # The end -----------------------------------------------------------------------------------------------------
 
     def _watch_close(self) -> None:
-        now = self.clock.now()
-        if now >= self.close and self._ending is None:
+        if self.link is None:
+            if self.clock.now() >= self.close:
+                self._begin_end("the session closed")
+        elif self._last_frame is not None and self._frames >= self._last_frame:
+            self.link.advance(self.close)
+            self._batch([], self.clock.now())
             self._begin_end("the session closed")
         silent = monotonic_ns() - int(SILENT * 1e9)
         for name, since in list(self._asked.items()):
@@ -472,7 +485,7 @@ class Engine:
             self._ending = monotonic_ns() + int(within * 1e9)
             self._quiet = monotonic_ns()
             self.log("ending", why=why)
-            if why != "the session closed" and "exchange's day" not in why:
+            if why != "the session closed":
                 self._cancel_working()
 
     def _settled(self) -> bool:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from plotly.graph_objects import Figure
 
+    from mdslib.plot import Lane
+
     from mdslib.live.engine import Engine
     from mdslib.live.session import Session
 
@@ -203,43 +205,27 @@ class DayReport:
         }
         return pd.DataFrame({"count": rows})
 
-    def figure_prices(self, instrument: int = 0) -> Figure:
-        """Return the price with our fills."""
-        from mdslib.plot import figure_day
+    def figure(self) -> Figure:
+        """Return the day in one picture: price with our fills, for each instrument, then position, then equity."""
+        from mdslib.plot import Track, figure_lanes
 
-        fills = self.fills[self.fills["instrument"] == instrument]
-        ts, px = self.prices(instrument)
-        return figure_day(
-            ts,
-            px,
-            fill_times=fills["ts_event"],
-            fill_qty=fills["f0"],
-            fill_px=fills["f1"],
-            title=self._named(instrument, "price and fills"),
+        return figure_lanes([self._lane(k) for k in range(len(self.instruments))], Track(*self.equity_curve()), self.title)
+
+    def _lane(self, k: int) -> Lane:
+        from mdslib.plot import Lane, Track
+        from mdslib.stats import Fills
+
+        own = self.fills[self.fills["instrument"] == k]
+        fills = Fills(
+            *(np.ascontiguousarray(own[name]) for name in ("ts_event", "f0", "f1", "f4")), own["instrument"].astype(np.int64)
         )
-
-    def figure_position(self, instrument: int = 0) -> Figure:
-        """Return the position over the session."""
-        from mdslib.plot import figure_steps
-
-        return figure_steps(*self.positions(instrument), name="position", title=self._named(instrument, "position"))
-
-    def figure_equity(self) -> Figure:
-        """Return the equity over the session."""
-        from mdslib.plot import figure_steps
-
-        return figure_steps(*self.equity_curve(), name="equity", title=f"{self.title}: equity")
+        return Lane(self.instruments[k].symbol, Track(*self.prices(k)), fills, Track(*self.positions(k)))
 
     def figure_latency(self) -> Figure:
         """Return the histogram of the time from a frame's receipt to the decision."""
         from mdslib.plot import figure_latency
 
-        return figure_latency(self.decision.samples())
-
-    def _named(self, instrument: int, what: str) -> str:
-        return (
-            f"{self.title}: {what}" if len(self.instruments) == 1 else f"{self.instruments[instrument].symbol}: {what}"
-        )
+        return figure_latency(self.decision.samples().astype(np.int64), "From a frame's receipt to the decision")
 
     def finish(self) -> None:
         """Raise where the day's record does not add up, so that the run fails with it.

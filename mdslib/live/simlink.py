@@ -92,5 +92,8 @@ class SimLink:
             speed = float(message["speed"])
             self.clock.cap(now + int(AHEAD * speed * 1e9) if message["phase"] != "end" else now)
             self.clock.adjust(now, speed)
-        elif isinstance(self.clock, SteppedClock) and now > self.clock.now():
-            self.clock.advance(now)
+
+    def advance(self, ts: int) -> None:
+        """Let a clock that follows the events (mode ``free``) read at least `ts`; other clocks go by themselves."""
+        if self.mode == "free" and isinstance(self.clock, SteppedClock) and ts > self.clock.now():
+            self.clock.advance(ts)

@@ -1,0 +1,107 @@
+"""The command `mds demo`: a whole trading day against the local exchange, in a minute or two."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from mdslib.table import MarketData
+
+KEYS = ("ALPACA_DATA_PUBLIC_KEY", "ALPACA_DATA_SECRET_KEY", "ALPACA_TRADE_PUBLIC_KEY", "ALPACA_TRADE_SECRET_KEY")
+MADE_DATE = "2025-06-12"
+
+
+def demo_command(
+    data: Annotated[str, typer.Option(help="Folder of Lean files to play instead of the made day.")] = "",
+    date: Annotated[str, typer.Option(help="Which day of them.")] = "",
+    model: Annotated[str, typer.Option(help="The model that trades.")] = "volume_modulo",
+    symbol: Annotated[str, typer.Option(help="The instrument.")] = "SPY",
+    speed: Annotated[float, typer.Option(help="Seconds of the day in a second.")] = 300.0,
+    rules: Annotated[str, typer.Option(help="What the exchange refuses: permissive or alpaca.")] = "alpaca",
+    runs: Annotated[Path, typer.Option(help="Folder of run folders.")] = Path("runs"),
+    no_limits: Annotated[bool, typer.Option("--no-limits", help="Lift the desk's limits.")] = False,
+    end_of_day: Annotated[str, typer.Option(help="flatten or keep.")] = "flatten",
+) -> int:
+    """Play a whole trading day: a local exchange, the live notebook, orders, fills, the audit.
+
+    The exchange listens on 127.0.0.1 and takes any key pair; nothing leaves this machine.
+    """
+    from mdslib.clock import wall_ns
+    from mdslib.live.program import Request, trade
+    from mdslib.sim import Exchange
+
+    market = lean_day(data, symbol, date) if data else made(symbol, date)
+    day = market.sessions[0]
+    stamp = wall_ns() // 1_000_000_000
+    run_dir = (runs / "demo" / f"{day.date}-{model}-{stamp}").absolute()
+    for name in KEYS:  # of no value: the local exchange lets every pair in
+        os.environ[name] = "local-demo"
+    _say(f"{market!r}; playing at {speed:g} times real time, about {(day.close - day.open) / 1e9 / speed:.0f} s")
+    with Exchange(market, mode="fast", speed=speed, rules=rules, log_dir=run_dir / "sent", batch=100) as exchange:
+        _say(f"local exchange at {exchange.url}, rules {rules}")
+        request = Request(
+            model=model,
+            parameters={
+                "symbols": [i.symbol for i in market.instruments],
+                "data_stream_url": exchange.url.replace("http", "ws", 1),
+                "data_url": exchange.url,
+                "trade_url": exchange.trade_url,
+                "end_of_day": end_of_day,
+                "options": {
+                    "time_url": exchange.time_url,
+                    "no_limits": no_limits,
+                    "split_flips": rules == "alpaca",
+                },
+            },
+            date=str(day.date),
+            run_dir=run_dir,
+        )
+        code = trade(request, _say)
+    _say(f"the day's files: {run_dir}")
+    return int(code)
+
+
+def made(symbol: str, date: str) -> MarketData:
+    """Return the project's own seeded day."""
+    from mdslib.calendar import session
+    from mdslib.errors import ConfigError
+    from mdslib.instruments import Instrument
+    from mdslib.store.made import made_day
+    from mdslib.table import MarketData
+
+    day = session(date or MADE_DATE)
+    if day is None:
+        raise ConfigError(f"--date {date} is no trading day; choose another, or leave it out for {MADE_DATE}")
+    return MarketData((Instrument(symbol),), (made_day(str(day.date), symbol=symbol),), (day,))
+
+
+def lean_day(path: str, symbol: str, date: str) -> MarketData:
+    """Import one day of Lean files into a store of its own, and return its regular hours."""
+    import tempfile
+
+    from mdslib.errors import ConfigError
+    from mdslib.store.lean import import_lean
+    from mdslib.store.load import load
+    from mdslib.store.parquet import ParquetStore
+
+    if not date:
+        raise ConfigError("--data needs --date, a day that the folder holds, such as 2013-10-08")
+    folder = Path(path)
+    wanted = sorted(folder.glob(f"{date.replace('-', '')}*tick_trade*.zip")) if folder.is_dir() else [folder]
+    if not wanted:
+        raise ConfigError(f"{path} holds no trades of {date}; it must have a file like {date.replace('-', '')}_tick_trade.zip")
+    with tempfile.TemporaryDirectory() as scratch:
+        store = ParquetStore(Path(scratch))
+        for file in wanted:
+            import_lean(file, symbol, store)
+        return load(symbol, date, "trades", store)
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,126 @@
+"""The commands `mds live` and `mds halt`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def live_command(
+    model: Annotated[str, typer.Argument(help="A name, a module path, or a .py file.", show_default=False)],
+    symbol: Annotated[list[str], typer.Option(help="Repeat it for a model of several instruments.", show_default=False)],
+    set_: Annotated[list[str] | None, typer.Option("--set", help="A parameter of the model, as name=value.")] = None,
+    feed: Annotated[str, typer.Option(help="iex, sip, delayed_sip or test; empty: the settings'.")] = "",
+    exchange: Annotated[str, typer.Option(help="Whose calendar opens and closes the session.")] = "NYSE",
+    date: Annotated[str, typer.Option(help="A session that a local exchange plays; empty: today's.")] = "",
+    end_of_day: Annotated[str, typer.Option(help="flatten or keep.")] = "flatten",
+    limit: Annotated[list[str] | None, typer.Option(help="A limit of the desk, as name=value.")] = None,
+    no_limits: Annotated[bool, typer.Option("--no-limits", help="Lift the desk's limits.")] = False,
+    option: Annotated[list[str] | None, typer.Option(help="Another option of the session, as name=value.")] = None,
+    data_stream_url: Annotated[str, typer.Option(help="Market-data websocket; empty: the settings'.")] = "",
+    trade_url: Annotated[str, typer.Option(help="Trading API; empty: the settings'.")] = "",
+    time_url: Annotated[str, typer.Option(help="Side channel of a local exchange, which then sets the clock.")] = "",
+    runs: Annotated[Path | None, typer.Option(help="Folder of run folders; the settings' by default.")] = None,
+    run_dir: Annotated[Path | None, typer.Option(help="This run's folder; RUNS/DATE-MODEL by default.")] = None,
+    notebook: Annotated[Path | None, typer.Option(help="Another live notebook.")] = None,
+) -> int:
+    """Trade a paper account for one session, in the live notebook.
+
+    Exit codes: 0 the session ended well, or there is none today; 1 the audit failed; 2 a setting or credential is
+    wrong; 3 the model raised or answered nonsense; 4 the feed or the broker failed; 5 the kernel died or hung;
+    6 a cell outside the session failed; 130 and 143 interrupted or terminated before a clean end.
+    """
+    from mdslib.cli.backtest import parse_assignments
+    from mdslib.config import credentials, load_settings
+    from mdslib.live.program import Request, trade
+    from mdslib.strategy import find_model
+
+    settings = load_settings()
+    credentials("data"), credentials("trade")  # a missing key is told now, not by a notebook's cell
+    strategy = find_model(model)
+    parameters = strategy.make_params(**parse_assignments(set_ or []))._asdict()
+    options: dict[str, Any] = {name: number_of(text) for name, text in parse_assignments(option or []).items()}
+    if no_limits:
+        options["no_limits"] = True
+    if time_url:
+        options["time_url"] = time_url
+    url = trade_url or settings.trade_url
+    request = Request(
+        model=model,
+        parameters={
+            "params": parameters,
+            "symbols": symbol,
+            "feed": feed or settings.feed,
+            "data_stream_url": data_stream_url or settings.data_stream_url,
+            "data_url": settings.data_url,
+            "trade_url": url,
+            "exchange": exchange,
+            "limits": {name: float(text) for name, text in parse_assignments(limit or []).items()},
+            "end_of_day": end_of_day,
+            "options": options,
+        },
+        runs=runs or settings.runs,
+        date=date,
+        exchange=exchange,
+        run_dir=run_dir,
+        notebook=notebook,
+    )
+    return int(trade(request, _say, rescue=lambda: cancel_at_broker(url)))
+
+
+def halt_command(
+    folder: Annotated[Path, typer.Argument(help="A run's folder, or the folder of all runs.")] = Path("runs"),
+    why: Annotated[str, typer.Option(help="Kept in the halt file and on the tape.")] = "a person said so",
+    trade_url: Annotated[str, typer.Option(help="Trading API; empty: the settings'.")] = "",
+    no_cancel: Annotated[bool, typer.Option("--no-cancel", help="Forbid new orders, but leave the working ones.")] = False,
+) -> None:
+    """Halt trading: forbid every new order of the run (or of all runs), then cancel all working orders at the broker.
+
+    It works on a hung session, since every order looks for the halt file before it is sent, and the canceling is done
+    here. To let a run trade again, remove the file that this command names.
+    """
+    from mdslib.config import load_settings
+    from mdslib.live.halt import write_halt
+
+    file = write_halt(folder, why)
+    _say(f"halted: {file} forbids new orders; remove it to allow them again")
+    if not no_cancel:
+        _say(cancel_at_broker(trade_url or load_settings().trade_url))
+
+
+def cancel_at_broker(url: str) -> str:
+    """Ask the broker to cancel every working order; return a sentence on it."""
+    from mdslib.brokers.alpaca import AlpacaBroker
+    from mdslib.config import load_settings
+
+    broker = AlpacaBroker(url, allow_live=load_settings().allow_live_trading)
+    try:
+        return f"asked the broker to cancel {broker.cancel_all()} working orders"
+    finally:
+        broker.close()
+
+
+def number_of(text: str) -> object:
+    """Return a text as the number, boolean or text that it is.
+
+    Examples
+    --------
+    >>> number_of("2"), number_of("0.5"), number_of("false"), number_of("5m")
+    (2, 0.5, False, '5m')
+    """
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
