@@ -64,7 +64,11 @@ async def serve(data: MarketData, options: SimOptions, ready: Callable[[int, asy
         Called once with the port and the event that stops the exchange (set it in the loop's own thread).
     """
     listener = bind(options.port)
-    floor = Floor(Market(data, options.from_ts, options.to_ts), options)
+    with contextlib.closing(listener):
+        await _serve_on(listener, Floor(Market(data, options.from_ts, options.to_ts), options), ready)
+
+
+async def _serve_on(listener: socket.socket, floor: Floor, ready: Callable[[int, asyncio.Event], None]) -> None:
     config = uvicorn.Config(
         make_app(floor),
         log_level="critical",
@@ -92,7 +96,6 @@ async def serve(data: MarketData, options: SimOptions, ready: Callable[[int, asy
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.gather(playing, serving, return_exceptions=True)
         floor.log.close()
-        listener.close()
 
 
 async def _play(floor: Floor, stop: asyncio.Event) -> None:
