@@ -3,7 +3,7 @@
 In the folder of a run::
 
     sent-0001.rec   RECORD rows, in the order sent, of the first data connection; sent-0002.rec of the second, ...
-    sent.json       per connection: feed, key's last letters, frames, counts by kind, SHA-256 of its rows
+    sent.json       symbols; per connection: feed, frames, counts by kind, SHA-256 of its rows
     orders.jsonl    a line for each order event (as on trade_updates) and for each refused request
 
 `read_sent` and `read_orders` read them back, so that an audit can compare a session's tape with them.
