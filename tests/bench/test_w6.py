@@ -1,0 +1,78 @@
+"""W6: process start to the first result of `mds backtest` on a recorded day, beyond importing numba and pandas.
+
+Whole processes are timed from outside, in turn. Warm: drivers are compiled and cached. Cold: an empty cache folder, so
+that the model's driver is generated and compiled in the process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mdslib.calendar import parse_date
+from mdslib.instruments import Instrument
+from mdslib.store.lean import import_lean
+from mdslib.store.made import made_day
+from mdslib.store.parquet import ParquetStore
+
+pytestmark = pytest.mark.bench
+
+IMPORTS = [sys.executable, "-c", "import numba, pandas"]
+WARM, COLD = 1.0, 2.0  # seconds beyond the imports
+ROUNDS = 5
+
+
+@pytest.fixture(scope="module")
+def day(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> tuple[Path, str, int]:
+    """Return a store, a day and how many trades it has: the real day where it is, else a made one of like length."""
+    store = ParquetStore(tmp_path_factory.mktemp("store"))
+    try:
+        folder = request.getfixturevalue("shared_data") / "lean_spy_ticks"
+    except pytest.skip.Exception:
+        folder = Path("absent")
+    if folder.is_dir():
+        import_lean(folder, "SPY", store)
+        return store.root, "2013-10-08", 440_353
+    made = "2025-06-12"
+    store.write(made_day(made, trades=440_000), Instrument("SPY"), parse_date(made))
+    return store.root, made, 440_000
+
+
+def seconds(command: list[str], cache: Path) -> tuple[float, str]:
+    """Run a command with its caches in `cache`; return how long the process took, and what it printed."""
+    environment = os.environ | {"MDSLIB_CACHE_DIR": str(cache), "NUMBA_CACHE_DIR": str(cache / "numba")}
+    begin = time.perf_counter()
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return time.perf_counter() - begin, done.stdout
+
+
+def test_w6_first_result_within_one_second_warm_and_two_cold_beyond_the_imports(day, tmp_path, capsys):
+    store, date, trades = day
+    command = [sys.executable, "-m", "mdslib.cli", "backtest", "volume_modulo", "--symbol", "SPY", "--date", date]
+    command += ["--store", str(store), "--json", "--rules", "permissive", "--no-limits"]
+    _, printed = seconds(command, tmp_path / "warm")
+    told = json.loads(printed)
+    assert told["events"] == trades
+    if date == "2013-10-08":
+        assert (told["sells"], told["buys"], told["position"]) == (2_653, 949, -8_520)
+    spent: dict[str, list[float]] = {"imports": [], "warm": [], "cold": []}
+    for number in range(ROUNDS):
+        spent["imports"].append(seconds(IMPORTS, tmp_path / "warm")[0])
+        spent["warm"].append(seconds(command, tmp_path / "warm")[0])
+        spent["cold"].append(seconds(command, tmp_path / f"cold{number}")[0])
+    median = {name: statistics.median(times) for name, times in spent.items()}
+    beyond = {name: median[name] - median["imports"] for name in ("warm", "cold")}
+    with capsys.disabled():
+        sys.stdout.write(f"\nW6 import numba, pandas {median['imports']:.2f} s\n")
+        for name, more in beyond.items():
+            least = min(spent[name])
+            sys.stdout.write(f"W6 {name} {median[name]:.2f} s, {more:.2f} s beyond the imports (least {least:.2f} s)\n")
+    assert beyond["warm"] <= WARM
+    assert beyond["cold"] <= COLD
