@@ -10,6 +10,7 @@ import pytest
 
 import mdslib
 from mdslib import Trade, buy, calendar, hold, sell, strategy
+from mdslib.account import equity, total_cash
 from mdslib.backtesting import Result
 from mdslib.errors import ConfigError
 from mdslib.instruments import Instrument
@@ -77,6 +78,12 @@ def test_the_curve_ends_at_the_account_bit_for_bit(name, most, request):
     held = result.position if isinstance(result.position, dict) else {"": result.position}
     for symbol, qty in held.items():
         assert last["_".join(["position", symbol]).rstrip("_")] == qty
+
+
+@pytest.mark.parametrize("name", ["permissive", "alpaca", "pairs", "worked"])
+def test_cash_and_equity_are_those_of_the_account_s_kernels(name, request):
+    result = request.getfixturevalue(name)
+    assert (result.cash, result.equity) == (total_cash(result.account), equity(result.account))
 
 
 def test_the_curve_is_sampled_evenly_and_lightly(permissive):
