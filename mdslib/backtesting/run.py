@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from mdslib import calendar
 from mdslib.backtesting.result import Result
 from mdslib.errors import ConfigError, DataError, ModelError, ModelRaised
 from mdslib.events import Kind, Status, TimeInForce
@@ -31,9 +33,10 @@ from mdslib.risk import Limits, make_limits
 from mdslib.strategy.contract import Strategy
 from mdslib.strategy.decide import DECISION, Core, flatten_now, new_core, resume
 from mdslib.strategy.discovery import find_model
-from mdslib.strategy.driver import Shape, load_driver, strategy_fingerprint
+from mdslib.strategy.driver import load_driver, strategy_fingerprint
 from mdslib.strategy.fold import FREE, check_count, guarded, state_of
 from mdslib.strategy.market import Market, hours_of, market_of
+from mdslib.strategy.shape import Shape
 from mdslib.strategy.timers import duration_ns
 from mdslib.table import MarketData, Table
 
@@ -44,6 +47,7 @@ DEFAULT_LATENCY = "1ms"
 DEFAULT_CASH = 100_000.0
 DEFAULT_LIMITS = Limits()
 ROOM = 4096  # decisions and fills that there is room for at first, beside a quarter of the events
+MARGIN = 128  # what one row may write before the loop asks for room; see mdslib.strategy.source
 ENDLESS = 100_000  # more decisions than this within one instant, and than all before it, are no trading
 _EXPIRE, _FLATTEN, _RESUME = 0, 1, 2
 _DAY, _EXPIRED = int(TimeInForce.DAY), int(Status.EXPIRED)
@@ -73,7 +77,8 @@ def backtest(
     model : str, Path or Strategy
         A name, a module path, a file, or the strategy itself.
     data : MarketData, Table or DataFrame
-        What `mdslib.load` returns. A table or a frame of one kind takes `instruments` to say what it is of.
+        What `mdslib.load` returns. A table or a frame of one kind takes `instruments` to say what it is of; its
+        sessions are those of the first one's calendar.
     params : mapping, optional
         Values for the strategy's parameters.
     fees : Fees or float
@@ -121,6 +126,8 @@ def backtest(
     market_data = as_market_data(data, instruments)
     profile = parse_rules(rules)
     latency_ns = duration_ns(latency) if isinstance(latency, str) else latency
+    if latency_ns != int(latency_ns):
+        raise ConfigError(f"latency must be whole ns or a duration like '1ms', received {latency!r}")
     charged = fees if isinstance(fees, Fees) else Fees(bps=float(fees))
     if not 0.0 <= cash < np.inf:
         raise ConfigError(f"backtest(cash=...) must be a finite number >= 0, received {cash!r}")
@@ -149,7 +156,19 @@ def as_market_data(data: MarketData | Table | pd.DataFrame, instruments: Sequenc
             f"a {type(data).__name__} does not say what it is of: pass instruments=['SPY'] ({count} needed,"
             f" received {len(instruments)})"
         )
-    return MarketData(tuple(parse_instrument(i) for i in instruments), (table,))
+    parsed = tuple(parse_instrument(i) for i in instruments)
+    return MarketData(parsed, (table,), _sessions_of(table, parsed[0]))
+
+
+def _sessions_of(table: Table, instrument: Instrument) -> tuple[calendar.Session, ...]:
+    """Return the sessions that a table spans, by its first instrument's calendar; limits, DAY orders and timers ask."""
+    if not len(table):
+        return ()
+    first, last = int(table["ts_event"][0]), int(table["ts_event"][-1])
+    day = datetime.timedelta(days=1)
+    dates = [datetime.datetime.fromtimestamp(ts // 10**9, datetime.UTC).date() for ts in (first, last)]
+    found = calendar.sessions(dates[0] - day, dates[1] + day, instrument.session)
+    return tuple(s for s in found if s.post_close > first and s.pre_open <= last)
 
 
 def _table_of(frame: pd.DataFrame) -> Table:
@@ -200,7 +219,7 @@ class _Run:
         self.core: Core = new_core(count, limits, hours_of(data), cash=cash)
         self.state = state_of(strategy, params)
         self.books: Books = new_books(count, cash)
-        room = self.market.count // 4 + ROOM  # untouched pages cost nothing
+        room = max(0, self.market.count // 4 + ROOM) + MARGIN + 2 * count  # untouched pages cost nothing
         self.out, self.fills = records(room, DECISION), records(room, FILL)
         self.grown = (-1, 0)  # row at which room was last asked for, and the decisions that there were then
         self.cursor = np.zeros(8, np.int64)
@@ -222,12 +241,18 @@ class _Run:
         self._advance(self.market.count, 1)
 
     def _stops(self) -> list[tuple[int, int, int]]:
-        """Return (row, time, what) of everything that happens between events."""
+        """Return (row, time, what) of everything that happens between events.
+
+        DAY orders expire after what happens at the close, so that they can still fill in the last bar, which is stamped
+        there; all else comes before the events of its time.
+        """
         sessions = self.data.sessions
         marks = [(s.close, _EXPIRE) for s in sessions]
         if self.flatten is not None:
             marks += [(s.close - self.flatten, _FLATTEN) for s in sessions] + [(s.open, _RESUME) for s in sessions]
-        return [(int(np.searchsorted(self.market.time, ts, "left")), ts, what) for ts, what in sorted(marks)]
+        time = self.market.time
+        sides: dict[int, Literal["left", "right"]] = {_EXPIRE: "right"}
+        return [(int(np.searchsorted(time, ts, sides.get(what, "left"))), ts, what) for ts, what in sorted(marks)]
 
     def _advance(self, end: int, last: int) -> None:
         """Run the loop up to row `end`, and with `last` end the instant there, growing the room as it asks for it."""
@@ -274,7 +299,7 @@ class _Run:
                 " another order"
             )
         self.out, self.fills = _doubled(self.out), _doubled(self.fills)
-        self.books = with_room(self.books, len(self.books.work))
+        self.books = with_room(self.books, len(self.books.work) + MARGIN)
 
     def result(self, fees: Fees) -> Result:
         """Return what came of it."""

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from mdslib.clock import Clock, SteppedClock, monotonic_ns
-from mdslib.desk import Desk, Order, control_record, mark_record
+from mdslib.desk import Desk, control_record, mark_record
 from mdslib.errors import FeedError, MdsError, ModelRaised, OutcomeUnknown
 from mdslib.events import RECORD, Kind, Status
 from mdslib.live.latency import Latency
@@ -217,18 +217,15 @@ class Engine:
             self._fold(parts, sides, now, received)
 
     def _inside(self, records: Records) -> Records:
+        """Return the events of the session: open <= time < close, and the bars that are stamped at the close."""
         ts = records["ts_event"]
-        if (
-            len(ts)
-            and ts[0] >= self.open
-            and ts[-1] < self.close
-            and (len(ts) < 3 or bool((ts >= self.open).all() and (ts < self.close).all()))
-        ):
+        end = np.where(records["kind"] == int(Kind.BAR), self.close + 1, self.close)
+        inside = (ts >= self.open) & (ts < end)
+        if inside.all():
             return records
-        early, late = int(np.count_nonzero(ts < self.open)), int(np.count_nonzero(ts >= self.close))
-        self.tally.outside["before the open"] += early
-        self.tally.outside["after the close"] += late
-        return records[(ts >= self.open) & (ts < self.close)]
+        self.tally.outside["before the open"] += int(np.count_nonzero(ts < self.open))
+        self.tally.outside["after the close"] += int(np.count_nonzero(ts >= end))
+        return records[inside]
 
     def _fold(self, parts: list[Records], sides: list[tuple[Records, Side]], now: int, received: int) -> None:
         batch = parts[0] if len(parts) == 1 else np.concatenate(parts)

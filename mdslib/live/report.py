@@ -21,10 +21,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from plotly.graph_objects import Figure
 
-    from mdslib.plot import Lane
-
     from mdslib.live.engine import Engine
-    from mdslib.live.session import Session
+    from mdslib.live.plan import LivePlan
+    from mdslib.plot import Lane
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -57,9 +56,10 @@ class DayReport:
     feed_counts: dict[str, int]
 
     @classmethod
-    def of(cls, session: Session, engine: Engine, books: list[str]) -> DayReport:
+    def of(
+        cls, plan: LivePlan, engine: Engine, books: list[str], opening_cash: float, others: dict[str, Position]
+    ) -> DayReport:
         """Read the tape of a finished session, audit it, and return the report."""
-        plan = session.plan
         with TapeReader(plan.run_dir / "tape") as tape:
             records = np.array(tape.records())
         audit = audit_run(plan.run_dir, plan.strategy)
@@ -73,8 +73,8 @@ class DayReport:
             records=records,
             audit=audit,
             failure=engine.failure,
-            opening_cash=session.opening_cash,
-            others=session.others,
+            opening_cash=opening_cash,
+            others=others,
             tally=engine.tally,
             handover=engine.handover,
             decision=engine.decision,
@@ -216,9 +216,8 @@ class DayReport:
         from mdslib.stats import Fills
 
         own = self.fills[self.fills["instrument"] == k]
-        fills = Fills(
-            *(np.ascontiguousarray(own[name]) for name in ("ts_event", "f0", "f1", "f4")), own["instrument"].astype(np.int64)
-        )
+        ts, qty, px, fee = (np.ascontiguousarray(own[name]) for name in ("ts_event", "f0", "f1", "f4"))
+        fills = Fills(ts, qty, px, fee, own["instrument"].astype(np.int64))
         return Lane(self.instruments[k].symbol, Track(*self.prices(k)), fills, Track(*self.positions(k)))
 
     def figure_latency(self) -> Figure:

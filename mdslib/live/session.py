@@ -343,7 +343,7 @@ class Session:
     def _conclude(self, engine: Engine, broker: AlpacaBroker, link: SimLink | None, log: SessionLog) -> DayReport:
         if link is not None:
             _flush_sent(self.plan.trade_url)
-        report = DayReport.of(self, engine, _books(broker, engine))
+        report = DayReport.of(self.plan, engine, _books(broker, engine), self.opening_cash, self.others)
         if not report.audit.ok:
             mark_failed(self.plan.run_dir.parent, report.audit, self.plan.run_dir.name)
         verdict = _verdict(engine, report)

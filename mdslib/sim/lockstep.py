@@ -72,14 +72,19 @@ class Stepper:
         floor.core.now = instant
         floor.phase = "market"
         lo, hi = floor.sent, floor.market.position(instant)
-        if self._closes and self._closes[0] <= instant:
-            # The close is an instant of its own, before the events of its time, as it is in the back-test.
-            self._closes.pop(0)
-            floor.core.expire(instant)
-        elif hi > lo:
+        if hi > lo:
             floor.core.on_market(hi)
             await floor.send_market(lo, hi)
         await self._barrier()
+        await self._updates()
+        if self._closes and self._closes[0] <= instant:
+            # After everything that happens at the close, its last bar included, as in the back-test.
+            self._closes.pop(0)
+            floor.core.expire(instant)
+            await self._updates()
+
+    async def _updates(self) -> None:
+        floor = self.floor
         while await floor.send_updates():
             floor.phase = "updates"
             await self._barrier()

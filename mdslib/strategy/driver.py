@@ -26,42 +26,8 @@ from mdslib.jit import borrow, compiling, jit
 from mdslib.strategy import decide
 from mdslib.strategy.contract import Strategy
 from mdslib.strategy.fingerprint import fingerprint
+from mdslib.strategy.shape import Shape
 from mdslib.strategy.source import driver_source
-
-MARKET = (Kind.TRADE, Kind.QUOTE, Kind.BAR)
-
-
-class Shape(NamedTuple):
-    """What a driver is generated for, beside the model.
-
-    Attributes
-    ----------
-    kinds : tuple of Kind
-        Market kinds that its columns carry, in merge order.
-    limited : bool
-        Orders are checked against limits in the fold.
-    single : bool
-        One instrument, number 0, in all columns.
-    backtest : bool
-        With matching.
-    split : bool
-        Flips are split: the venue refuses them in one order.
-    flatten : bool
-        The run may be told to go flat.
-    alpaca : bool
-        With Alpaca's refusals, so with the venue's own books.
-    match_on : Kind or None
-        The kind that orders match against.
-    """
-
-    kinds: tuple[Kind, ...]
-    limited: bool
-    single: bool = False
-    split: bool = False
-    flatten: bool = False
-    backtest: bool = False
-    alpaca: bool = False
-    match_on: Kind | None = None
 
 
 class TradeColumns(NamedTuple):

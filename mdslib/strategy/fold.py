@@ -17,8 +17,9 @@ from mdslib.protocols import Records
 from mdslib.risk import Limits, make_limits
 from mdslib.strategy.contract import MAX_INSTRUMENTS, Strategy
 from mdslib.strategy.decide import DECISION, Core, new_core
-from mdslib.strategy.driver import Shape, load_driver, strategy_fingerprint
+from mdslib.strategy.driver import load_driver, strategy_fingerprint
 from mdslib.strategy.market import Market, market_of
+from mdslib.strategy.shape import Shape
 from mdslib.strategy.translate import one_line
 from mdslib.table import MarketData
 

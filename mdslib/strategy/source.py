@@ -13,13 +13,9 @@ working order; going flat writes one decision an instrument. `lacks_room` is ask
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from mdslib.events import Kind, Status
 from mdslib.strategy.contract import Strategy
-
-if TYPE_CHECKING:
-    from mdslib.strategy.driver import Shape
+from mdslib.strategy.shape import Shape
 
 MARKET = (Kind.TRADE, Kind.QUOTE, Kind.BAR)
 
