@@ -1,0 +1,40 @@
+"""What a driver is generated for, beside the model."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from mdslib.events import Kind
+
+
+class Shape(NamedTuple):
+    """What a driver is generated for, beside the model.
+
+    Attributes
+    ----------
+    kinds : tuple of Kind
+        Market kinds that its columns carry, in merge order.
+    limited : bool
+        Orders are checked against limits in the fold.
+    single : bool
+        One instrument, number 0, in all columns.
+    backtest : bool
+        With matching.
+    split : bool
+        Flips are split: the venue refuses them in one order.
+    flatten : bool
+        The run may be told to go flat.
+    alpaca : bool
+        With Alpaca's refusals, so with the venue's own books.
+    match_on : Kind or None
+        The kind that orders match against.
+    """
+
+    kinds: tuple[Kind, ...]
+    limited: bool
+    single: bool = False
+    split: bool = False
+    flatten: bool = False
+    backtest: bool = False
+    alpaca: bool = False
+    match_on: Kind | None = None
