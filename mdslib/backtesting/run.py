@@ -252,7 +252,8 @@ class _Run:
             marks += [(s.close - self.flatten, _FLATTEN) for s in sessions] + [(s.open, _RESUME) for s in sessions]
         time = self.market.time
         sides: dict[int, Literal["left", "right"]] = {_EXPIRE: "right"}
-        return [(int(np.searchsorted(time, ts, sides.get(what, "left"))), ts, what) for ts, what in sorted(marks)]
+        # In the order of rows: where days follow each other without a break, one's close is the next one's open.
+        return sorted((int(np.searchsorted(time, ts, sides.get(what, "left"))), ts, what) for ts, what in marks)
 
     def _advance(self, end: int, last: int) -> None:
         """Run the loop up to row `end`, and with `last` end the instant there, growing the room as it asks for it."""
