@@ -34,7 +34,9 @@ class Order:
     filled : float
         What the UPDATE records on the tape add up to.
     cancel_wanted : bool
-        A cancel was decided before the venue had named the order.
+        A cancel was decided; where the venue had not named the order yet, it is sent once it has.
+    cancel_asked : bool
+        The cancel is with the workers, so that a model that repeats itself does not repeat the call.
     """
 
     new: NewOrder
@@ -47,6 +49,7 @@ class Order:
     spent: float = 0.0
     venue_order_id: str = ""
     cancel_wanted: bool = False
+    cancel_asked: bool = False
 
     @property
     def leaves(self) -> float:
@@ -126,25 +129,32 @@ class Desk:
         return order
 
     def _to_cancel(self, instrument: int) -> list[Order]:
-        """Return the orders that can be canceled now; one that the venue has not named yet is canceled when it has."""
-        found = [o for o in self.orders.values() if o.instrument == instrument and not o.done]
+        return self.want_canceled([o for o in self.orders.values() if o.instrument == instrument])
+
+    def want_canceled(self, orders: Iterable[Order]) -> list[Order]:
+        """Return those that can be canceled now; one that the venue has not named yet is canceled when it has."""
+        found = [order for order in orders if not order.done]
         for order in found:
             order.cancel_wanted = True
-        return [order for order in found if order.venue_order_id]
+        now = [order for order in found if order.venue_order_id and not order.cancel_asked]
+        for order in now:
+            order.cancel_asked = True
+        return now
 
     def named(self, order: Order, state: OrderState) -> bool:
         """Note the venue's answer to a new order; tell whether a cancel has been waiting for it."""
         order.venue_order_id = state.venue_order_id
-        return order.cancel_wanted and not order.done
+        return order.cancel_wanted and bool(self.want_canceled([order]))
 
     def on_update(self, update: Update, now: int) -> Records:
         """Return the UPDATE records of one message of the order stream; none for an order of somebody else's.
 
-        A fill that was missed shows in the cumulative quantity: it gets a record of its own, at the price that the
-        average implies, before the record of this message.
+        The cumulative quantity is the truth: a message that adds nothing to it books nothing, in whatever order
+        messages come and however often. A fill that was missed shows in it: it gets a record of its own, at the price
+        that the average implies, before the record of this message.
         """
         order = self.orders.get(update.order.client_order_id)
-        if order is None or order.done:
+        if order is None:
             return np.zeros(0, RECORD)
         order.venue_order_id = order.venue_order_id or update.order.venue_order_id
         return _stacked(self._changes(order, update, now))
@@ -154,57 +164,80 @@ class Desk:
         return self.on_update(Update(state, "polled", "", 0.0, 0.0, math.nan, state.ts_event), now)
 
     def _changes(self, order: Order, update: Update, now: int) -> Iterator[Records]:
-        state = update.order
-        missed = state.filled_qty - order.filled - update.last_qty
-        if abs(missed) > EPSILON and missed * order.new.qty > 0.0:
-            value = state.avg_px * state.filled_qty - update.last_qty * update.last_px
-            px = (value - order.spent) / missed
-            yield self._record(order, Status.PARTIALLY_FILLED, missed, px, update.ts_event, now)
-        if update.last_qty != 0.0 and abs(order.filled + update.last_qty) <= abs(order.new.qty) + EPSILON:
-            filled = abs(order.filled + update.last_qty - order.new.qty) <= EPSILON
-            status = Status.FILLED if filled else Status.PARTIALLY_FILLED
-            yield self._record(order, status, update.last_qty, update.last_px, update.ts_event, now)
-        elif abs(order.filled - order.new.qty) <= EPSILON:
-            order.status = Status.FILLED
-        elif state.status in TERMINAL - {Status.FILLED}:
-            yield self._record(order, state.status, 0.0, 0.0, update.ts_event, now)
-        elif state.status is Status.NEW and order.status is Status.PENDING_NEW:
+        for qty, px in _new_fills(order, update):
+            yield self._fill(order, qty, px, update.ts_event, now)
+        unpriced = abs(update.order.filled_qty) > abs(order.filled) + EPSILON
+        if order.done or unpriced:
+            return
+        status = update.order.status
+        if status in TERMINAL - {Status.FILLED}:
+            yield self._record(order, status, 0.0, 0.0, update.ts_event, now)
+        elif status is Status.NEW and order.status in (Status.PENDING_NEW, Status.UNKNOWN):
             yield self._record(order, Status.NEW, 0.0, 0.0, update.ts_event, now)
+
+    def _fill(self, order: Order, qty: float, px: float, ts: int, now: int) -> Records:
+        """Book a fill; after the order's end too, since the venue's books have it."""
+        if not order.done:
+            filled = abs(order.filled + qty - order.new.qty) <= EPSILON
+            return self._record(order, Status.FILLED if filled else Status.PARTIALLY_FILLED, qty, px, ts, now)
+        record = self._record(order, order.status, qty, px, ts, now)
+        record["f3"] = -qty  # nothing was left when it ended: the fold takes back what the fill frees once more
+        return record
 
     def _record(self, order: Order, status: Status, qty: float, px: float, ts: int, now: int) -> Records:
         order.filled += qty
         order.spent += qty * px
-        leaves = order.new.qty - order.filled
         order.status = status
-        record = np.zeros(1, RECORD)
-        record["kind"], record["ts_event"], record["ts_init"] = int(Kind.UPDATE), ts, now
-        record["instrument"], record["i0"], record["flag"] = order.instrument, order.seq, order.leg
+        record = self._about(order, Kind.UPDATE, ts, now)
         record["code"] = int(status)
-        record["f0"], record["f1"], record["f2"], record["f3"] = qty, px, order.filled, leaves
+        record["f0"], record["f1"], record["f2"], record["f3"] = qty, px, order.filled, order.new.qty - order.filled
+        return record
+
+    def _about(self, order: Order, kind: Kind, ts: int, now: int) -> Records:
+        record = mark_record(kind, ts, now)
+        record["instrument"], record["i0"], record["flag"] = order.instrument, order.seq, order.leg
         return record
 
     def reject(self, order: Order, ts: int) -> Records:
-        """Return the UPDATE record of an order that the venue refused outright."""
+        """Return the UPDATE record of an order that the venue refused; none where the stream shows it at work."""
+        if order.done or order.venue_order_id:
+            return np.zeros(0, RECORD)
         return self._record(order, Status.REJECTED, 0.0, 0.0, ts, ts)
 
     def withhold(self, order: Order, reason: Denial, ts: int) -> Records:
         """Return the DENIED record of an order that the desk stopped after its INTENT was written."""
         order.status = Status.CANCELED
-        record = np.zeros(1, RECORD)
-        record["kind"], record["ts_event"], record["ts_init"] = int(Kind.DENIED), ts, ts
-        record["instrument"], record["i0"], record["flag"] = order.instrument, order.seq, order.leg
+        record = self._about(order, Kind.DENIED, ts, ts)
         record["code"] = BY_DESK + int(reason)
         record["f0"], record["f1"] = order.new.qty, order.new.limit
         return record
 
     def unknown(self, order: Order, ts: int) -> Records:
-        """Return the UNKNOWN record of an order of whose fate no answer came."""
+        """Return the UNKNOWN record of an order of whose fate no answer came; none where the stream has told it."""
+        if order.venue_order_id or order.status is not Status.PENDING_NEW:
+            return np.zeros(0, RECORD)
         order.status = Status.UNKNOWN
-        record = np.zeros(1, RECORD)
-        record["kind"], record["ts_event"], record["ts_init"] = int(Kind.UNKNOWN), ts, ts
-        record["instrument"], record["i0"], record["flag"] = order.instrument, order.seq, order.leg
+        record = self._about(order, Kind.UNKNOWN, ts, ts)
         record["f0"] = order.new.qty
         return record
+
+
+def _new_fills(order: Order, update: Update) -> Iterator[tuple[float, float]]:
+    """Yield (quantity, price) of what a message adds to an order's fills: what was missed before, then its own."""
+    state, last = update.order, update.last_qty
+    new = state.filled_qty - order.filled
+    room = order.new.qty - order.filled
+    if abs(new) <= EPSILON or new * order.new.qty < 0.0 or abs(room) <= EPSILON:
+        return
+    own = last if last * new > 0.0 and abs(last) <= abs(new) + EPSILON else 0.0
+    missed = new - own
+    if abs(missed) > EPSILON:
+        px = (state.avg_px * state.filled_qty - own * update.last_px - order.spent) / missed
+        if not math.isfinite(px):  # the venue names no average: nothing to book it at, so it is asked for again
+            return
+        yield missed, round(px, 9)
+    if own != 0.0:
+        yield own, update.last_px
 
 
 def _stacked(parts: Iterable[Records]) -> Records:
@@ -214,8 +247,8 @@ def _stacked(parts: Iterable[Records]) -> Records:
 
 def control_record(code: int, ts: int, now: int) -> Records:
     """Return a CONTROL record: 0 resume, 1 reduce, 2 halt, 3 go flat."""
-    record = np.zeros(1, RECORD)
-    record["kind"], record["ts_event"], record["ts_init"], record["code"] = int(Kind.CONTROL), ts, now, code
+    record = mark_record(Kind.CONTROL, ts, now)
+    record["code"] = code
     return record
 
 
@@ -228,7 +261,7 @@ def mark_record(kind: Kind, ts: int, now: int) -> Records:
 
 def opening_record(instrument: int, position: float, avg_px: float, cash: float, now: int) -> Records:
     """Return the OPENING record of one instrument."""
-    record = np.zeros(1, RECORD)
-    record["kind"], record["ts_event"], record["ts_init"], record["instrument"] = int(Kind.OPENING), now, now, instrument
+    record = mark_record(Kind.OPENING, now, now)
+    record["instrument"] = instrument
     record["f0"], record["f1"], record["f2"] = position, avg_px, cash
     return record
