@@ -86,7 +86,7 @@ class _Bar(Struct, frozen=True):
     volume: Decimal = field(name="v")
     time: str = field(name="t")
     trades: int = field(name="n", default=0)
-    vwap: float = field(name="vw", default=0.0)
+    vwap: float = field(name="vw", default=math.nan)
 
 
 class _Correction(Struct, frozen=True):

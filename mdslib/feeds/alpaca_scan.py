@@ -11,6 +11,7 @@ stays in one file, because numba's file cache notices an edit only in the file o
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numba
@@ -270,7 +271,7 @@ def _blank(record: Any, kind: int, ts_init: int) -> None:
     record.f1 = 0.0
     record.f2 = 0.0
     record.f3 = 0.0
-    record.f4 = 0.0
+    record.f4 = math.nan if kind == _BAR else 0.0  # a bar without a vwap has none
     record.i0 = 0
     record.i1 = 0
     record.side = 0

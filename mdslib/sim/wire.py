@@ -83,6 +83,7 @@ def _exchange(letter: int) -> str:
 
 
 _NUMBERS = Texts(number)
+_VWAPS = Texts(lambda vwap: f',"vw":{_NUMBERS[vwap]}')
 _CONDITIONS = Texts(_conditions)
 _EXCHANGES = Texts(_exchange)
 
@@ -136,7 +137,7 @@ def _bars(t: Table, rows: slice, begin: list[str]) -> list[str]:
     numbers = _NUMBERS
     return [
         f'{begin[k]}"o":{numbers[o]},"h":{numbers[h]},"l":{numbers[low]},"c":{numbers[c]},"v":{v},"n":{n}'
-        f',"vw":{numbers[w] if w == w else "0"},"t":"{at}"}}'
+        f'{_VWAPS[w] if w == w else ""},"t":"{at}"}}'
         for k, o, h, low, c, v, n, w, at in zip(*values, stamps(t["ts_event"][rows] - MINUTE), strict=True)
     ]
 
