@@ -1,13 +1,16 @@
 """The deciding thread: the one writer of the tape, and the one place where a live session folds and decides.
 
-Everything reaches it through one queue: market records, order updates, answers of the order workers, commands, and in
+Everything reaches it through one mailbox: market records, order updates, answers of the order workers, commands, and in
 lock-step the exchange's barriers. A batch is written to the tape, then folded; what was decided is written as INTENT or
 DENIED, then handed to the workers. Nothing else touches the fold, the desk or the tape.
+
+A hop from thread to thread costs more than all of that. So where nothing waits and the deciding thread sleeps, the
+reader takes the turn itself and decides on its frame at once. In a burst it only hands over, so that the socket is read
+on while the deciding thread folds many frames in one batch.
 """
 
 from __future__ import annotations
 
-import queue
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -18,9 +21,10 @@ import numpy as np
 
 from mdslib.clock import Clock, SteppedClock, monotonic_ns
 from mdslib.desk import Desk, control_record, mark_record
-from mdslib.errors import FeedError, MdsError, ModelRaised, OutcomeUnknown
+from mdslib.errors import FeedError, MdsError, ModelRaised, OutcomeUnknown, SessionError
 from mdslib.events import RECORD, Kind, Status
 from mdslib.live.latency import Latency
+from mdslib.live.mailbox import Item, Mailbox
 from mdslib.live.simlink import SimLink
 from mdslib.live.workers import Answer, Workers
 from mdslib.protocols import Records, Update
@@ -31,6 +35,7 @@ from mdslib.strategy.market import timer_columns
 from mdslib.tape import Side, SideKind
 
 POLL = 0.02  # s; longest sleep of the deciding thread, so that timers and the close are never late by more
+PAUSE = 50_000  # ns between two frames, from the end of the one; where it is shorter, the reader hands over
 SILENT = 3.0  # s after which an order without a word from the stream is asked for
 HALT, FLATTEN = 2, 3
 
@@ -99,12 +104,15 @@ class Engine:
         self.failure: MdsError | None = None
         self.broken = False  # the model failed: record, but fold no more
         self.finished = threading.Event()
-        self._queue: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
+        self._box = Mailbox()
+        # A disk is waited for by the deciding thread, never by the reader; in lock-step an instant is dealt with whole.
+        self._at_once = tape.durability == "write" and not (link is not None and link.lockstep)
+        self._free_since = 0  # monotonic time at which the reader was done with its last frame
         self._due = _schedule(fold, session, flatten)
         self._next_due = 0
         self._frames = self._updates = 0
         self._last_frame: int | None = None  # how many a local exchange has sent in all, once its day is over
-        self._held: list[tuple[Any, ...]] = []
+        self._held: list[Item] = []
         self._asked: dict[str, int] = {}
         self._quiet = 0
         self._ending: int | None = None  # monotonic time by which what is open must have settled
@@ -113,38 +121,47 @@ class Engine:
     # What other threads call -------------------------------------------------------------------------------------
 
     def on_market(self, records: Records) -> None:
-        """Take a frame's records; the reader's sink."""
-        self._queue.put(("market", records, monotonic_ns()))
+        """Take a frame's records; the reader's sink. Decides at once where the turn is free and frames are apart."""
+        now = monotonic_ns()
+        item = ("market", records, now)
+        if self._at_once and now - self._free_since > PAUSE and self._box.turn.acquire(blocking=False):
+            try:
+                self._guarded([*self._waiting(), item])
+            finally:
+                self._box.turn.release()
+        else:
+            self._box.put(item)
+        self._free_since = monotonic_ns()
 
     def on_update(self, update: Update) -> None:
         """Take one order update; the stream's sink."""
-        self._queue.put(("update", update))
+        self._box.put(("update", update))
 
     def on_answer(self, answer: Answer) -> None:
         """Take what came of an order; the workers' sink."""
-        self._queue.put(("answer", answer))
+        self._box.put(("answer", answer))
 
     def on_barrier(self, message: dict[str, Any]) -> None:
         """Take a message of a local exchange's side channel."""
         if message["phase"] == "end" or (self.link is not None and self.link.lockstep):
-            self._queue.put(("barrier", message))
+            self._box.put(("barrier", message))
 
     def command(self, code: int, why: str) -> None:
         """Halt, reduce, resume or go flat, as a person or the session says."""
-        self._queue.put(("control", code, why))
+        self._box.put(("control", code, why))
 
     def fail(self, error: MdsError) -> None:
         """Report that the feed or the stream has ended for good: trading halts, and the session ends."""
-        self._queue.put(("failure", error))
+        self._box.put(("failure", error))
 
     def stop(self, why: str) -> None:
         """End the session early: cancel, settle, close the tape."""
-        self._queue.put(("stop", why))
+        self._box.put(("stop", why))
 
     @property
     def queued(self) -> int:
         """How many items wait."""
-        return self._queue.qsize()
+        return len(self._box)
 
     # The loop ----------------------------------------------------------------------------------------------------
 
@@ -152,15 +169,29 @@ class Engine:
         """Decide until the session has ended; the deciding thread's body."""
         try:
             while not self.finished.is_set():
-                self._turn()
-        except MdsError as error:
-            self.failure = self.failure or error
-            self.log("engine-failed", error=str(error))
+                self._box.wait(POLL)
+                with self._box.turn:
+                    self._guarded(self._waiting())
         finally:
             self.finished.set()
 
-    def _turn(self) -> None:
-        items = self._take()
+    def _guarded(self, items: list[Item]) -> None:
+        """Take a turn, holding `turn`; what can't go on ends the session, whichever thread met it."""
+        if self.finished.is_set():
+            return
+        try:
+            self._turn(items)
+        except MdsError as error:
+            self.failure = self.failure or error
+            self.log("engine-failed", error=str(error))
+            self.finished.set()
+        # A fault of ours must reach the person as the session's end, not vanish with a thread.
+        except Exception as error:
+            self.failure = self.failure or SessionError(f"deciding failed: {type(error).__name__}: {error}")
+            self.log("engine-failed", error=str(self.failure))
+            self.finished.set()
+
+    def _turn(self, items: list[Item]) -> None:
         self.beat += 1
         if self.link is not None and self.link.lockstep:
             self._lockstep(items)
@@ -171,26 +202,21 @@ class Engine:
         if self._ending is not None and self._settled():
             self._finish()
 
-    def _take(self) -> list[tuple[Any, ...]]:
-        """Return everything that waits; sleep a little where nothing does."""
-        try:
-            items = [self._queue.get(timeout=POLL)]
-        except queue.Empty:
-            return []
-        waiting = self._queue.qsize()
-        self.tally.longest_queue = max(self.tally.longest_queue, waiting)
-        for _ in range(waiting):
-            items.append(self._queue.get_nowait())
+    def _waiting(self) -> list[Item]:
+        """Return everything that waits, oldest first."""
+        items = self._box.take()
+        if len(items) > self.tally.longest_queue:
+            self.tally.longest_queue = len(items)
         return items
 
-    def _follow(self, items: list[tuple[Any, ...]]) -> None:
+    def _follow(self, items: list[Item]) -> None:
         """Count frames, and where the exchange's time is that of its events, move the clock with them."""
         frames = [item[1] for item in items if item[0] == "market"]
         self._frames += len(frames)
         if frames and self.link is not None:
             self.link.advance(int(frames[-1]["ts_event"][-1]))
 
-    def _batch(self, items: list[tuple[Any, ...]], now: int) -> None:
+    def _batch(self, items: list[Item], now: int) -> None:
         """Write and fold what has arrived, in order of arrival; timers that are due come first."""
         parts, sides = self._due_records(now), list[tuple[Records, Side]]()
         received = 0
@@ -219,6 +245,9 @@ class Engine:
     def _inside(self, records: Records) -> Records:
         """Return the events of the session: open <= time < close, and the bars that are stamped at the close."""
         ts = records["ts_event"]
+        times = ts.tolist()  # a frame is short: looking at plain numbers is quicker than three arrays
+        if times and min(times) >= self.open and max(times) < self.close:
+            return records
         end = np.where(records["kind"] == int(Kind.BAR), self.close + 1, self.close)
         inside = (ts >= self.open) & (ts < end)
         if inside.all():
@@ -404,7 +433,7 @@ class Engine:
 
     # Lock-step ---------------------------------------------------------------------------------------------------
 
-    def _lockstep(self, items: list[tuple[Any, ...]]) -> None:
+    def _lockstep(self, items: list[Item]) -> None:
         """Hold what has arrived until the exchange says that the instant is complete, then deal with it and answer."""
         self._held += items
         while True:
@@ -448,9 +477,10 @@ class Engine:
     def _drain_orders(self, now: int) -> None:
         """Wait until every order of this instant is answered, folding the answers in order."""
         assert self.workers is not None
-        while self.workers.waiting or not self._queue.empty():
+        while self.workers.waiting or len(self._box):
             self.beat += 1
-            for item in self._take():
+            self._box.wait(POLL)
+            for item in self._waiting():
                 if item[0] == "answer":
                     self._batch([item], now)
                 else:
@@ -490,7 +520,7 @@ class Engine:
         assert self._ending is not None and self.workers is not None
         if monotonic_ns() > self._ending:
             return True
-        if not self._queue.empty() or self.workers.waiting:
+        if len(self._box) or self.workers.waiting:
             self._quiet = monotonic_ns()
             return False
         calm = monotonic_ns() - self._quiet > 500_000_000

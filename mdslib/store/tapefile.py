@@ -64,6 +64,7 @@ class TapeWriter:
         self.next_seq = FIRST_SEQ
         self.torn = 0
         self.segment_bytes = segment_bytes
+        self.durability = durability
         self._sync = durability == "fsync"
         self._fd = self._side_fd = self._lock = -1
         self._number = self._first = self._size = self._side_size = self._sides = 0
