@@ -265,7 +265,7 @@ def live_options() -> str:
     for line in inspect.getsource(plan).partition("OPTIONS: dict")[2].partition("}")[0].splitlines():
         name, _, rest = line.strip().partition(":")
         said[name.strip('"')] = rest.partition("#")[2].strip()
-    rows = [(code(n), code(v if v != "" else '""'), said[n]) for n, v in plan.OPTIONS.items()]
+    rows = [(code(n), code(v if v != "" else '""'), said[n]) for n, v in plan.OPTIONS.items() if said[n]]
     return table(["option", "default", ""], rows)
 
 
