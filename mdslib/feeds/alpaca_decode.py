@@ -19,7 +19,7 @@ from mdslib.errors import ConfigError, FeedError
 from mdslib.events import RECORD
 from mdslib.feeds import alpaca_messages as messages
 from mdslib.feeds.alpaca_messages import Control, Row
-from mdslib.jit import records
+from mdslib.jit import direct, records
 from mdslib.protocols import Records
 
 _BLOCK = 4096  # records allocated at once; what `receive` returns is a slice of a block, never written again
@@ -83,12 +83,13 @@ class AlpacaDecoder:
 
         self._places = {symbol: place for place, symbol in enumerate(symbols)}
         self._lots = [Decimal(repr(float(lot))) for lot in lots]
-        self._scan = alpaca_scan.scan
         self._table = _symbol_table(symbols, self._lots)
         self._block: Any = records(_BLOCK, RECORD)
         self._used = 0
         # Compile, or load what was compiled, now: a session makes its decoder well before the open.
-        self._scan(np.frombuffer(b"[]", np.uint8), self._table, self._block, 0, 0)
+        first = (np.frombuffer(b"[]", np.uint8), self._table, self._block, 0, 0)
+        alpaca_scan.scan(*first)
+        self._scan = direct(alpaca_scan.scan, *first)
         self._slow: Counter[str] = Counter()
         self.controls: list[Control] = []
         self.unknown: deque[Unread] = deque(maxlen=_KEPT)
