@@ -6,8 +6,8 @@ Names, dtypes and units are written once, in this file. An event has three equal
 * **columns**, one array a field, which research and the store use (`SCHEMAS`);
 * a **record** of 96 bytes (`RECORD`), which the feed writes, the tape keeps and the live fold reads.
 
-Times are int64 nanoseconds since 1970-01-01 UTC. Prices are floats in the instrument's currency, on its tick grid. Sizes
-of market events are int64 counts of the instrument's lot; quantities of orders are signed floats in units (shares).
+Times are int64 nanoseconds since 1970-01-01 UTC. Prices are floats in the instrument's currency, on its tick grid.
+Sizes of market events are int64 counts of the instrument's lot; quantities of orders are signed floats in units.
 """
 
 from __future__ import annotations

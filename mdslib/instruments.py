@@ -47,11 +47,16 @@ class Instrument:
 
     def __post_init__(self) -> None:
         if not self.symbol or self.symbol != self.symbol.strip():
-            raise ConfigError(f"Instrument.symbol must be a venue symbol, received {self.symbol!r}; write it as the venue does, like 'SPY'")
+            raise ConfigError(
+                f"Instrument.symbol must be a venue symbol, received {self.symbol!r}; write it as the venue does: 'SPY'"
+            )
         for name in ("tick", "lot"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
-                raise ConfigError(f"Instrument.{name} of {self.symbol} must be > 0, received {value!r}; take it from the venue's specification")
+                raise ConfigError(
+                    f"Instrument.{name} of {self.symbol} must be > 0, received {value!r};"
+                    " take it from the venue's specification"
+                )
 
     @property
     def id(self) -> str:

@@ -125,7 +125,7 @@ class Broker(Protocol):
         """Return the working orders."""
 
     def stream(self, sink: Callable[[Update], None], ready: Callable[[], None] | None = None) -> None:
-        """Block and hand order updates to `sink`; `ready` is called once listening; raises `FeedError` on a disconnect."""
+        """Block and hand order updates to `sink`; call `ready` once listening; raise `FeedError` on a disconnect."""
 
     def close(self) -> None:
         """End `stream` from another thread and free the connections."""
@@ -137,7 +137,9 @@ class Store(Protocol):
     def write(self, table: Table, instrument: Instrument, date: datetime.date) -> None:
         """Replace one instrument's rows of one kind on one day, atomically."""
 
-    def read(self, instrument: Instrument, kind: Kind, date: datetime.date, columns: Sequence[str] | None = None) -> Table:
+    def read(
+        self, instrument: Instrument, kind: Kind, date: datetime.date, columns: Sequence[str] | None = None
+    ) -> Table:
         """Return one day; raises `DataError` where there is none."""
 
     def list(self) -> list[dict[str, object]]:

@@ -12,7 +12,7 @@ import typer
 
 def backtest_command(
     model: Annotated[str, typer.Argument(help="A name, a module path, or a .py file.", show_default=False)],
-    symbol: Annotated[list[str], typer.Option(help="Repeat it for a model of several instruments.", show_default=False)],
+    symbol: Annotated[list[str], typer.Option(help="Repeat it for several instruments.", show_default=False)],
     date: Annotated[str, typer.Option(help="Session, or first session of a range.", show_default=False)],
     to: Annotated[str, typer.Option(help="Last session of a range; empty: one day.")] = "",
     store: Annotated[Path | None, typer.Option(help="Folder of recorded data; the settings' store by default.")] = None,

@@ -94,7 +94,8 @@ def lean_day(path: str, symbol: str, date: str) -> MarketData:
     folder = Path(path)
     wanted = sorted(folder.glob(f"{date.replace('-', '')}*tick_trade*.zip")) if folder.is_dir() else [folder]
     if not wanted:
-        raise ConfigError(f"{path} holds no trades of {date}; it must have a file like {date.replace('-', '')}_tick_trade.zip")
+        name = f"{date.replace('-', '')}_tick_trade.zip"
+        raise ConfigError(f"{path} holds no trades of {date}; it must have a file like {name}")
     with tempfile.TemporaryDirectory() as scratch:
         store = ParquetStore(Path(scratch))
         for file in wanted:

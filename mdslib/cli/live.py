@@ -11,7 +11,7 @@ import typer
 
 def live_command(
     model: Annotated[str, typer.Argument(help="A name, a module path, or a .py file.", show_default=False)],
-    symbol: Annotated[list[str], typer.Option(help="Repeat it for a model of several instruments.", show_default=False)],
+    symbol: Annotated[list[str], typer.Option(help="Repeat it for several instruments.", show_default=False)],
     set_: Annotated[list[str] | None, typer.Option("--set", help="A parameter of the model, as name=value.")] = None,
     feed: Annotated[str, typer.Option(help="iex, sip, delayed_sip or test; empty: the settings'.")] = "",
     exchange: Annotated[str, typer.Option(help="Whose calendar opens and closes the session.")] = "NYSE",
@@ -75,7 +75,7 @@ def halt_command(
     folder: Annotated[Path, typer.Argument(help="A run's folder, or the folder of all runs.")] = Path("runs"),
     why: Annotated[str, typer.Option(help="Kept in the halt file and on the tape.")] = "a person said so",
     trade_url: Annotated[str, typer.Option(help="Trading API; empty: the settings'.")] = "",
-    no_cancel: Annotated[bool, typer.Option("--no-cancel", help="Forbid new orders, but leave the working ones.")] = False,
+    no_cancel: Annotated[bool, typer.Option("--no-cancel", help="Leave the working orders.")] = False,
 ) -> None:
     """Halt trading: forbid every new order of the run (or of all runs), then cancel all working orders at the broker.
 

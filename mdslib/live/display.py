@@ -38,7 +38,7 @@ class Display:
     def _update(self, text: str) -> None:
         from IPython.display import HTML, display
 
-        shown = HTML(f"<pre style='white-space:pre-wrap'>{html.escape(text)}</pre>")
+        shown: Any = HTML(f"<pre style='white-space:pre-wrap'>{html.escape(text)}</pre>")  # type: ignore[no-untyped-call]
         if self._handle is None:
             self._handle = display(shown, display_id=True)  # type: ignore[no-untyped-call]
         else:

@@ -43,7 +43,7 @@ class Latency:
         return float(self.highest)
 
     def samples(self, most: int = 10_000) -> np.ndarray:
-        """Return at most about `most` durations that are distributed as those counted, ns, for a histogram's picture."""
+        """Return about `most` durations, ns, that are distributed as those counted, for a histogram's picture."""
         counts = np.array(self.buckets)
         used = np.flatnonzero(counts)
         share = max(1.0, self.count / most)
