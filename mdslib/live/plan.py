@@ -22,9 +22,9 @@ END_OF_DAY = ("flatten", "keep")
 OPTIONS: dict[str, Any] = {
     "time_url": "",  # the side channel of a local exchange; empty: the wall clock
     "flatten_before": "5m",  # of the close, with end_of_day="flatten"
-    "flatten_on_stop": False,
+    "flatten_on_stop": False,  # go flat where the session is ended early
     "split_flips": True,  # Alpaca refuses a flip in one order
-    "no_limits": False,
+    "no_limits": False,  # lift the desk's limits
     "workers": 2,  # order threads; 1 in lock-step
     "run_name": "",  # part of every order id; the model's name otherwise
     "max_clock_skew": 2.0,  # s between our clock and the venue's
