@@ -13,7 +13,7 @@ import mdslib
 
 project = "mdslib"
 author = "the authors of mdslib"
-copyright = author  # noqa: A001 (Sphinx's name)
+copyright = author
 release = version = mdslib.__version__
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "numpydoc", "sphinx_design", "mds_docs"]

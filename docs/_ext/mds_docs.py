@@ -31,7 +31,7 @@ WIDTH = 96  # columns of a help text
 ROOT = Path(__file__).resolve().parents[2]
 
 
-# Help texts ------------------------------------------------------------------------------------------------------------
+# Help texts-
 
 
 def commands() -> list[str]:
@@ -70,7 +70,7 @@ def help_text(command: str) -> str:
     return said.getvalue().rstrip()
 
 
-# Tables ----------------------------------------------------------------------------------------------------------------
+# Tables
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
@@ -115,8 +115,8 @@ def denials() -> str:
     """Reasons for which an order is denied, and the sentence that a person reads."""
     from mdslib import risk
 
-    rows = [(int(d), code(d.name), risk._SENTENCES[d]) for d in risk.Denial if d in risk._SENTENCES]
-    return table(["code", "reason", "text"], [(n, name, text.replace("{", "‹").replace("}", "›")) for n, name, text in rows])
+    shown = {d: risk._SENTENCES[d].replace("{", "‹").replace("}", "›") for d in risk.Denial if d in risk._SENTENCES}
+    return table(["code", "reason", "text"], [(int(d), code(d.name), text) for d, text in shown.items()])
 
 
 def settings() -> str:
@@ -265,8 +265,16 @@ def live_options() -> str:
     for line in inspect.getsource(plan).partition("OPTIONS: dict")[2].partition("}")[0].splitlines():
         name, _, rest = line.strip().partition(":")
         said[name.strip('"')] = rest.partition("#")[2].strip()
-    rows = [(code(n), code(v if v != "" else '""'), said[n]) for n, v in plan.OPTIONS.items() if said[n]]
+    rows = [(code(n), code(v if v != "" else '""'), said[n]) for n, v in plan.OPTIONS.items()]
     return table(["option", "default", ""], rows)
+
+
+def statuses() -> str:
+    """Return the states of an order, with the comment beside each and whether it has ended."""
+    from mdslib.events import TERMINAL, Status
+
+    rows = [(int(s), code(s.name), "ended" if s in TERMINAL else "works, or may") for s in Status]
+    return table(["code", "status", "order"], rows)
 
 
 def laws() -> str:
@@ -292,6 +300,7 @@ TABLES: Mapping[str, Callable[..., str]] = {
     "rooms": rooms,
     "settings": settings,
     "sim-options": sim_options,
+    "statuses": statuses,
 }
 
 

@@ -1,8 +1,8 @@
 """Every example of the documentation runs, and prints what the page says.
 
-A page is one story: its ``python`` blocks share names, its ``console`` blocks share a folder and a store. A ``text`` block
-directly after a ``python`` block is what that prints; the lines under ``$ mds …`` are what the command prints. ``...``
-stands for anything. A block that can't run here says why on the line above it.
+A page is one story: its ``python`` blocks share names, its ``console`` blocks share a folder and a store. A ``text``
+block directly after a ``python`` block is what that prints; the lines under ``$ mds …`` are what the command prints.
+``...`` stands for anything. A block that can't run here says why on the line above it.
 """
 
 from __future__ import annotations
@@ -93,4 +93,5 @@ def run_console(page: Path, block: Block) -> None:
 def compare(page: Path, block: Block, told: str, said: str) -> None:
     """Compare what a page says with what was printed; a page that says nothing is content with anything."""
     if told.strip() and not CHECKER.check_output(told, said, FLAGS):
-        pytest.fail(f"{name(page)}, line {block.line}\n--- the page says\n{told}\n--- it printed\n{said}", pytrace=False)
+        where = f"{name(page)}, line {block.line}"
+        pytest.fail(f"{where}\n--- the page says\n{told}\n--- it printed\n{said}", pytrace=False)

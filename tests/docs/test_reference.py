@@ -1,4 +1,4 @@
-"""What the pages say of the code is what the code says: generated parts are complete, written parts have not drifted."""
+"""The pages say what the code says: generated parts are complete, written parts have not drifted."""
 
 from __future__ import annotations
 
@@ -60,7 +60,8 @@ def test_every_public_name_is_in_the_api_pages() -> None:
 def test_the_contract_names_every_field_of_the_account() -> None:
     text = (DOCS / "topics" / "contract.md").read_text("utf-8")
     table = text.partition("## Account")[2].partition("## Answers")[0]
-    told = [found for row in re.findall(r"^\| (`[^|]+) \|", table, re.MULTILINE) for found in re.findall(r"`(\w+)`", row)]
+    rows = re.findall(r"^\| (`[^|]+) \|", table, re.MULTILINE)
+    told = [found for row in rows for found in re.findall(r"`(\w+)`", row)]
     assert told == list(ACCOUNT.names or ())
 
 
