@@ -98,9 +98,7 @@ def _import(path: str) -> ModuleType:
 
 def _load_file(file: Path) -> ModuleType:
     """Import a file under a name of its own, its folder importable so that it finds its helpers."""
-    folder = str(file.resolve().parent)
-    if folder not in sys.path:
-        sys.path.append(folder)
+    _prefer(file.resolve().parent)
     name = f"mds_model_{file.stem}_{zlib.crc32(str(file.resolve()).encode()):08x}"
     loaded = sys.modules.get(name)
     if loaded is not None and getattr(loaded, "MDS_STAMP", None) == file.stat().st_mtime_ns:
@@ -112,12 +110,34 @@ def _load_file(file: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a file that ends the program is no model, and the program goes on
         del sys.modules[name]
         line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
         raise ModelError(f"model file {file.name}{line} can't be imported: {type(error).__name__}: {error}") from error
     module.__dict__["MDS_STAMP"] = file.stat().st_mtime_ns
     return module
+
+
+_added: list[str] = []  # model folders on sys.path, the last used first
+
+
+def _prefer(folder: Path) -> None:
+    """Let a model import its helpers from its own folder, not from another model's; the library's modules go first.
+
+    A helper of the same name that another folder's model has imported is forgotten; that model keeps what it has.
+    """
+    if _added and sys.path[-len(_added) :] == _added:  # what was put there last time, and nothing of anybody else's
+        del sys.path[-len(_added) :]
+    here = str(folder)
+    others = [name for name in _added if name != here]
+    _added[:] = [here, *others]
+    sys.path.extend(_added)
+    for name, module in list(sys.modules.items()):
+        place = getattr(module, "__file__", None)
+        if place is None or "." in name or name.startswith("mds_model_") or str(Path(place).parent) not in others:
+            continue
+        if (folder / f"{name}.py").is_file() or (folder / name).is_dir():
+            del sys.modules[name]
 
 
 def _only(module: ModuleType, wanted: str, path: str) -> Strategy:

@@ -12,7 +12,7 @@ import numpy as np
 from mdslib.errors import DataError, ModelError, ModelRaised
 from mdslib.events import RECORD, Kind
 from mdslib.instruments import Instrument
-from mdslib.jit import as_records, compiling, records
+from mdslib.jit import as_records, compiling, direct, records
 from mdslib.protocols import Records
 from mdslib.risk import Limits, make_limits
 from mdslib.strategy.contract import MAX_INSTRUMENTS, Strategy
@@ -20,7 +20,7 @@ from mdslib.strategy.decide import DECISION, Core, new_core
 from mdslib.strategy.driver import load_driver, strategy_fingerprint
 from mdslib.strategy.market import Market, market_of
 from mdslib.strategy.shape import Shape
-from mdslib.strategy.translate import one_line
+from mdslib.strategy.translate import one_line, reason, while_compiling
 from mdslib.table import MarketData
 
 FREE = Limits(0.0, 0.0, 0.0, 0, 0.0, 0.0, 0, 0)
@@ -75,7 +75,9 @@ class Fold:
         self.position = 0
         self._cursor = np.zeros(8, np.int64)
         self._out = self._new_out(256)
+        self._nothing = self._out[:0].copy()
         self._live: Any = None
+        self._live_code: Any = None
 
     @property
     def account(self) -> Records:
@@ -123,14 +125,21 @@ class Fold:
         """
         if self._live is None:
             self._live = load_driver(self.strategy, self._shape(self.strategy.market_kinds, single=False))
-        driver, arrived = self._live, as_records(arrived)
-        return self._drive(
-            lambda: driver.fold_records(
-                arrived, self.state, self.core, self.params, self.limits or FREE, self._out, self._cursor
-            ),
+        arrived = as_records(arrived)
+        code = self._live_code
+        if code is None or not arrived.flags.c_contiguous or arrived.dtype != RECORD:
+            code = self._live.fold_records
+        limits = self.limits or FREE
+        decisions = self._drive(
+            lambda: code(arrived, self.state, self.core, self.params, limits, self._out, self._cursor),
             len(arrived),
             arrived,
         )
+        if self._live_code is None:
+            self._live_code = direct(
+                self._live.fold_records, arrived, self.state, self.core, self.params, limits, self._out, self._cursor
+            )
+        return decisions
 
     def run(self, data: MarketData) -> Records:
         """Fold recorded data from its first event to its last; the vectorised path of research.
@@ -186,13 +195,16 @@ class Fold:
             except ModelRaised as error:
                 error.decisions = _joined([*parts, self._out[: self._cursor[1]]])
                 raise
-            parts.append(self._out[: self._cursor[1]])
+            if self._cursor[1] != 0:
+                parts.append(self._out[: self._cursor[1]])
             if self._cursor[7] != 0 and arrived is not None:
                 raise self._stranger(int(arrived[self._cursor[0]]["instrument"]))
             if self._cursor[0] >= count:
                 break
             self._out = self._new_out(4 * len(self._out))
         self.position += count
+        if not parts:
+            return self._nothing
         return parts[0] if arrived is None and len(parts) == 1 else _joined(parts)
 
     def digest(self) -> str:
@@ -259,20 +271,18 @@ def typed_params(strategy: Strategy, params: Any) -> Any:
 
 def guarded(call: Any, strategy: Strategy, cursor: np.ndarray) -> None:
     """Call a driver; translate Numba's errors, and name the row where a step raised."""
-    from numba.core.errors import NumbaError
-
     try:
         call()
-    except NumbaError as error:
-        raise one_line(error, strategy) from error
-    except (KeyboardInterrupt, SystemExit, MemoryError):
+    except MemoryError:
         raise
     except Exception as error:
+        from numba.core.errors import NumbaError  # here, since the live path asks for nothing that it does not need
+
+        if isinstance(error, NumbaError) or while_compiling(error):
+            raise one_line(error, strategy) from error
         row = int(cursor[0])
         raise ModelRaised(
-            f"model {strategy.name!r} raised {type(error).__name__}: {error} - at event {row};"
-            " the decisions before it stand",
-            row,
+            f"model {strategy.name!r} {reason(error)} - at event {row}; the decisions before it stand", row
         ) from error
 
 
