@@ -56,13 +56,12 @@ class DayReport:
 
     @classmethod
     def of(
-        cls, plan: LivePlan, engine: Engine, books: list[str], opening_cash: float, others: dict[str, Position]
+        cls, plan: LivePlan, engine: Engine, books: AuditReport, opening_cash: float, others: dict[str, Position]
     ) -> DayReport:
         """Read the tape of a finished session, audit it, and return the report."""
         with TapeReader(plan.run_dir / "tape") as tape:
             records = np.array(tape.records())
-        audit = audit_run(plan.run_dir, plan.strategy)
-        audit += books
+        audit = audit_run(plan.run_dir, plan.strategy) + books
         return cls(
             title=f"{plan.strategy.name} on {', '.join(i.symbol for i in plan.instruments)}, {plan.date}",
             instruments=plan.instruments,

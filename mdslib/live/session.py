@@ -18,8 +18,9 @@ import numpy as np
 from mdslib.audit.refold import fold_of
 from mdslib.clock import Clock, WallClock, monotonic_ns
 from mdslib.desk import Desk, opening_record
-from mdslib.errors import BrokerError, CredentialError, FeedError, MdsError, ModelError, ModelRaised, SessionError
+from mdslib.errors import BrokerError, MdsError, SessionError, TapeError
 from mdslib.events import Kind
+from mdslib.live.conclude import books, interrupts, verdict_of
 from mdslib.live.display import Display
 from mdslib.live.engine import HALT, Engine
 from mdslib.live.halt import halt_files, halted
@@ -28,12 +29,11 @@ from mdslib.live.plan import LivePlan, make_plan
 from mdslib.live.report import DayReport
 from mdslib.live.runner import HEARTBEAT, STOP
 from mdslib.live.simlink import SimLink
-from mdslib.live.verdict import ExitCode, Verdict, exit_code
 from mdslib.live.workers import Workers
 from mdslib.protocols import Position, Records
 from mdslib.store.auditblock import mark_failed, refuse_if_blocked
 from mdslib.store.tapefile import TapeWriter
-from mdslib.tape import make_header
+from mdslib.tape import TapeHeader, make_header
 
 if TYPE_CHECKING:
     from mdslib.brokers.alpaca import AlpacaBroker
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 SWITCH = 0.0002  # s; with the interpreter's default of 5 ms a hand-over between busy threads costs 2 ms at the median
 TICK = 0.25  # s between two looks of the main thread
+READY = 20.0  # s for the order stream to come up
 CHANNEL = {Kind.TRADE: "trades", Kind.QUOTE: "quotes", Kind.BAR: "bars"}
 
 
@@ -61,6 +62,7 @@ class Session:
         self.others: dict[str, Position] = {}
         self.opening_cash = 0.0
         self._stop = threading.Event()
+        self._ready = threading.Event()  # the order stream listens, or has failed
         self._heartbeat = (0, 0.0)
 
     @classmethod
@@ -124,8 +126,9 @@ class Session:
 
     def __repr__(self) -> str:
         plan = self.plan
+        symbols = ", ".join(i.symbol for i in plan.instruments)
         return (
-            f"Session({plan.strategy.name} on {', '.join(i.symbol for i in plan.instruments)}, {plan.date}, feed {plan.feed},"
+            f"Session({plan.strategy.name} on {symbols}, {plan.date}, feed {plan.feed},"
             f" orders to {plan.trade_url}, files in {plan.run_dir})"
         )
 
@@ -146,7 +149,8 @@ class Session:
         interval = sys.getswitchinterval()
         sys.setswitchinterval(SWITCH)
         try:
-            return self._run(clock, link, log)
+            with interrupts(self._stop.set):
+                return self._run(clock, link, log)
         except MdsError as error:
             log("not-started", error=str(error))
             raise
@@ -164,41 +168,29 @@ class Session:
             self._check_clock(broker, clock, link)
             account = broker.account()
             if account.blocked:
-                raise SessionError(
-                    f"account {account.account_id} may not trade (blocked by the venue); see its dashboard"
-                )
+                blocked = f"account {account.account_id} may not trade"
+                raise SessionError(f"{blocked} (the venue has blocked it); see the venue's dashboard")
             positions = broker.positions()
             self.opening_cash = account.cash
-            header = make_header(
-                model=plan.strategy.name,
-                fingerprint=_fingerprint(plan),
-                parameters=plan.params._asdict(),
-                instruments=plan.instruments,
-                account_id=account.account_id,
-                trading_date=plan.date,
-                run_name=plan.run_name,
-                limits={} if plan.limits is None else plan.limits._asdict(),
-                clock="wall" if link is None else ("stepped" if link.lockstep else "scaled"),
-                hours=[(plan.session.open, plan.session.close)],
-                split_flips=plan.options["split_flips"],
-                source=plan.source,
-            )
+            header = _header(plan, account.account_id, link)
             fold = fold_of(header, plan.strategy)
             fold.prepare()
             desk = Desk(account.account_id, plan.run_name, plan.date, plan.instruments)
+            hours = plan.session.open, plan.session.close
             with TapeWriter(plan.run_dir / "tape", header, durability=plan.options["durability"]) as tape:
                 if tape.next_seq > 1:
                     raise SessionError(
-                        f"{plan.run_dir} holds the tape of an earlier start of this run; restarting on a tape is not built yet:"
-                        " move that folder away, or choose another with --run-dir"
+                        f"{plan.run_dir} holds the tape of an earlier start of this run; restarting on a tape is not"
+                        " built yet: move that folder away, or choose another with --run-dir"
                     )
+                on_stop = bool(plan.options["flatten_on_stop"])
                 engine = self.engine = Engine(
-                    fold, desk, tape, clock, (plan.session.open, plan.session.close), plan.flatten, log, link
+                    fold, desk, tape, clock, hours, plan.flatten, log, link, flatten_on_stop=on_stop
                 )
                 threads = 1 if link is not None and link.lockstep else int(plan.options["workers"])
                 workers = engine.workers = Workers(broker, engine.on_answer, halt_files(plan.run_dir), threads)
                 broker.warm_up(threads)
-                self._trade(engine, feed, broker, clock, link, positions, account.cash, log)
+                self._trade(engine, feed, broker, link, self._opening(positions, account.cash, clock.now()))
                 workers.close()
             return self._conclude(engine, broker, link, log)
         finally:
@@ -221,11 +213,13 @@ class Session:
 
     def _check_clock(self, broker: AlpacaBroker, clock: Clock, link: SimLink | None) -> None:
         """Refuse to trade on a clock that disagrees with the venue's; a local exchange sets the clock itself."""
+        if link is not None:
+            return
         began = clock.now()
         venue = broker.clock().now
         skew = abs(venue - (began + clock.now()) // 2) / 1e9
         allowed = float(self.plan.options["max_clock_skew"])
-        if link is None and skew > allowed:
+        if skew > allowed:
             raise SessionError(
                 f"this machine's clock and the venue's differ by {skew:.1f} s, {allowed:g} s is allowed;"
                 " set the clock (timedatectl set-ntp true), or raise max_clock_skew"
@@ -244,89 +238,81 @@ class Session:
     # Trading -----------------------------------------------------------------------------------------------------
 
     def _trade(
-        self,
-        engine: Engine,
-        feed: CpquantFeed,
-        broker: AlpacaBroker,
-        clock: Clock,
-        link: SimLink | None,
-        positions: Mapping[str, Position],
-        cash: float,
-        log: SessionLog,
+        self, engine: Engine, feed: CpquantFeed, broker: AlpacaBroker, link: SimLink | None, opening: Records
     ) -> None:
         display = Display()
-        threads = [self._start(engine, "updates", lambda: self._stream(engine, broker))]
-        if not self._ready.wait(20.0):
-            raise engine.failure or BrokerError("the order stream did not come up within 20 s")
+        threads = [self._start(engine, "updates", lambda: broker.stream(engine.on_update, self._ready.set))]
+        if not self._ready.wait(READY):
+            raise BrokerError(f"the order stream did not come up within {READY:g} s; check {self.plan.trade_url}")
+        if engine.failure is not None:
+            raise engine.failure
         lead = int(float(self.plan.options["connect_lead"]) * 1e9)
-        if link is None and not self._wait(clock, self.plan.session.open - lead, display):
-            return
-        if link is not None:
-            link.start(engine.on_barrier)
-        feed.open()
-        engine.opened(self._opening(positions, cash, clock.now()), repr(self))
-        log("opened", cash=cash, others=sorted(self.others), model=self.plan.strategy.name)
-        gc.collect()
-        gc.freeze()
-        threads.append(self._start(engine, "reader", lambda: feed.run(engine.on_market)))
-        threads.append(threading.Thread(target=engine.run, name="decide", daemon=True))
-        threads[-1].start()
-        self._watch(engine, feed, clock, display)
+        if link is None:
+            self._wait(engine.clock, self.plan.session.open - lead, display)
+        if not self._asked_to_stop():
+            if link is not None:
+                link.start(engine.on_barrier)
+            feed.open()
+            engine.opened(opening, repr(self))
+            engine.log("opened", cash=self.opening_cash, others=sorted(self.others), model=self.plan.strategy.name)
+            gc.collect()
+            gc.freeze()
+            threads.append(self._start(engine, "reader", lambda: feed.run(engine.on_market)))
+            threads.append(threading.Thread(target=engine.run, name="decide", daemon=True))
+            threads[-1].start()
+            self._watch(engine, feed, display)
+        else:
+            engine.opened(opening, repr(self))
+            engine.never_began("stopped before the session began")
         feed.close()
         broker.updates.close()
         for thread in threads:
             thread.join(timeout=10.0)
 
-    _ready: threading.Event
-
-    def _stream(self, engine: Engine, broker: AlpacaBroker) -> None:
-        broker.stream(engine.on_update, self._ready.set)
-
     def _start(self, engine: Engine, name: str, body: Any) -> threading.Thread:
         """Start a thread whose failure ends the session instead of vanishing."""
-        self._ready = getattr(self, "_ready", None) or threading.Event()
 
         def guarded() -> None:
             try:
                 body()
+                return
             except MdsError as error:
-                engine.fail(error)
+                failure = error
             # A fault of ours in a thread must reach the person, whatever it is: it ends the session with its name.
             except Exception as error:
-                engine.fail(SessionError(f"thread {name} failed: {type(error).__name__}: {error}"))
+                failure = SessionError(f"thread {name} failed: {type(error).__name__}: {error}")
+            if not self._ready.is_set():
+                engine.failure = failure
+                self._ready.set()
+            engine.fail(failure)
 
         thread = threading.Thread(target=guarded, name=name, daemon=True)
         thread.start()
         return thread
 
-    def _wait(self, clock: Clock, until: int, display: Display) -> bool:
-        """Wait for a time, looking for the stop file; False if asked to stop."""
-        while clock.now() < until:
+    def _wait(self, clock: Clock, until: int, display: Display) -> None:
+        """Wait for a time, looking for the stop file."""
+        beat = 0
+        while clock.now() < until and not self._asked_to_stop():
             display.show(f"waiting for the open, {(until - clock.now()) / 1e9:,.0f} s")
-            self._beat(1)
-            if self._asked_to_stop():
-                return False
+            beat += 1
+            self._beat(beat)
             clock.wait(self._stop, min(until, clock.now() + 1_000_000_000))
-        return True
 
-    def _watch(self, engine: Engine, feed: CpquantFeed, clock: Clock, display: Display) -> None:
+    def _watch(self, engine: Engine, feed: CpquantFeed, display: Display) -> None:
         """Display, beat, and look for the stop and halt files until the deciding thread has finished."""
-        halted_already = False
+        halted_already = stopped_already = False
         files = halt_files(self.plan.run_dir)
-        while not engine.finished.is_set():
-            try:
-                if engine.finished.wait(TICK):
-                    break
-                self._beat(engine.beat)
-                display.show(_line(engine, feed, clock))
-                if self._asked_to_stop():
-                    engine.stop("a person or the supervisor asked for it")
-                if not halted_already and halted(files):
-                    halted_already = True
-                    engine.command(HALT, "mds halt")
-            except KeyboardInterrupt:
-                engine.stop("interrupted")
-        display.show(_line(engine, feed, clock), last=True)
+        while not engine.finished.wait(TICK):
+            self._beat(engine.beat)
+            display.show(_line(engine, feed))
+            if not stopped_already and self._asked_to_stop():
+                stopped_already = True
+                engine.stop("a person or the supervisor asked for it")
+            if not halted_already and halted(files):
+                halted_already = True
+                engine.command(HALT, "mds halt")
+        display.show(_line(engine, feed), last=True)
 
     def _beat(self, beat: int) -> None:
         """Touch the heartbeat file if the deciding thread has turned since the last time, at most once a second."""
@@ -341,13 +327,16 @@ class Session:
     # The end -----------------------------------------------------------------------------------------------------
 
     def _conclude(self, engine: Engine, broker: AlpacaBroker, link: SimLink | None, log: SessionLog) -> DayReport:
+        plan = self.plan
+        if isinstance(engine.failure, TapeError):  # the day's record ends there; nothing can be added to it
+            raise engine.failure
         if link is not None:
-            _flush_sent(self.plan.trade_url)
-        report = DayReport.of(self.plan, engine, _books(broker, engine), self.opening_cash, self.others)
-        if not report.audit.ok:
-            mark_failed(self.plan.run_dir.parent, report.audit, self.plan.run_dir.name)
-        verdict = _verdict(engine, report)
-        verdict.write(self.plan.run_dir)
+            _flush_sent(plan.trade_url, log)
+        report = DayReport.of(plan, engine, books(broker, engine), self.opening_cash, self.others)
+        if report.audit.verdict == "failed":
+            mark_failed(plan.run_dir.parent, report.audit, plan.run_dir.name)
+        verdict = verdict_of(engine, report)
+        verdict.write(plan.run_dir)
         log("verdict", code=int(verdict.code), reason=verdict.reason)
         return report
 
@@ -364,58 +353,42 @@ def _make_folder(run_dir: Path) -> None:
         ) from error
 
 
-def _fingerprint(plan: LivePlan) -> str:
+def _header(plan: LivePlan, account_id: str, link: SimLink | None) -> TapeHeader:
     from mdslib.strategy.driver import strategy_fingerprint
 
-    return strategy_fingerprint(plan.strategy)
-
-
-def _line(engine: Engine, feed: CpquantFeed, clock: Clock) -> str:
-    tally, account = engine.tally, engine.fold.account
-    held = ", ".join(f"{i.symbol} {float(account[k]['position']):+g}" for k, i in enumerate(engine.fold.instruments))
-    time = np.datetime64(clock.now(), "ns").astype("M8[s]")
-    return (
-        f"{time} UTC | {tally.events:,} events, {tally.decisions:,} decisions, {tally.intents:,} orders, {tally.fills:,} fills"
-        f" | {held} | denied {sum(tally.denied.values()):,}, rejected {sum(tally.rejected.values()):,}"
-        f" | queue {engine.queued:,}, decision {engine.decision.quantile(0.5) / 1e3:,.0f} us, quiet {feed.silence:.0f} s"
+    return make_header(
+        model=plan.strategy.name,
+        fingerprint=strategy_fingerprint(plan.strategy),
+        parameters=plan.params._asdict(),
+        instruments=plan.instruments,
+        account_id=account_id,
+        trading_date=plan.date,
+        run_name=plan.run_name,
+        limits={} if plan.limits is None else plan.limits._asdict(),
+        clock="wall" if link is None else ("stepped" if link.lockstep else "scaled"),
+        hours=[(plan.session.open, plan.session.close)],
+        split_flips=plan.options["split_flips"],
+        source=plan.source,
     )
 
 
-def _flush_sent(trade_url: str) -> None:
+def _line(engine: Engine, feed: CpquantFeed) -> str:
+    tally, account = engine.tally, engine.fold.account
+    held = ", ".join(f"{i.symbol} {float(account[k]['position']):+g}" for k, i in enumerate(engine.fold.instruments))
+    time = np.datetime64(engine.clock.now(), "ns").astype("M8[s]")
+    denied, rejected = sum(tally.denied.values()), sum(tally.rejected.values())
+    return (
+        f"{time} UTC | {tally.events:,} events, {tally.decisions:,} decisions, {tally.intents:,} orders,"
+        f" {tally.fills:,} fills | {held} | denied {denied:,}, rejected {rejected:,} | queue {engine.queued:,},"
+        f" decision {engine.decision.quantile(0.5) / 1e3:,.0f} us, quiet {feed.silence:.0f} s"
+    )
+
+
+def _flush_sent(trade_url: str, log: SessionLog) -> None:
     """Ask a local exchange to write down what it has sent, for the audit."""
     import httpx
 
     try:
         httpx.get(f"{trade_url}/sim/sent", timeout=30.0).raise_for_status()
-    except httpx.HTTPError as error:
-        raise SessionError(f"the local exchange did not flush its log: {error}") from error
-
-
-def _books(broker: AlpacaBroker, engine: Engine) -> list[str]:
-    """Return what differs between our books and the venue's; nothing if they agree."""
-    found = []
-    try:
-        positions = broker.positions()
-        working = {state.client_order_id for state in broker.open_orders()}
-    except (BrokerError, CredentialError, FeedError) as error:
-        return [f"the venue's books could not be read: {error}"]
-    for k, instrument in enumerate(engine.fold.instruments):
-        ours = float(engine.fold.account[k]["position"])
-        theirs = positions[instrument.symbol].qty if instrument.symbol in positions else 0.0
-        if abs(ours - theirs) > 1e-9:
-            found.append(f"position of {instrument.symbol}: ours {ours:+g}, the venue's {theirs:+g}")
-    for name, order in engine.desk.orders.items():
-        if order.done and name in working:
-            found.append(f"order {name} works at the venue, ours ended as {order.status.name}")
-    return found
-
-
-def _verdict(engine: Engine, report: DayReport) -> Verdict:
-    details = report.figures()
-    if not report.audit.ok:
-        return Verdict(ExitCode.AUDIT_FAILED, f"audit {report.audit.verdict}", "session", details)
-    if engine.failure is not None:
-        failure = engine.failure
-        code = ExitCode.MODEL_RAISED if isinstance(failure, ModelRaised | ModelError) else exit_code(type(failure))
-        return Verdict(code, str(failure), "session", details)
-    return Verdict(ExitCode.OK, f"{engine.reason}; audit passed", "session", details)
+    except httpx.HTTPError as error:  # it has gone: the audit tells what its log lacks
+        log("sent-not-flushed", error=f"{type(error).__name__}: {error}")

@@ -19,6 +19,7 @@ from mdslib.protocols import Broker, OrderState
 from mdslib.risk import Denial
 
 RESOLVE_EVERY = 1.0  # s between two questions after an order of unknown outcome
+CANCEL_TRIES = 3
 RESOLVE_WITHIN = 30.0  # s; after that it is reported as never arrived, and trading only reduces
 
 
@@ -63,6 +64,8 @@ class Workers:
         self._jobs: queue.PriorityQueue[tuple[int, int, Any]] = queue.PriorityQueue()
         self._numbers = count()
         self._open = 0
+        self.idle = threading.Event()  # every job that was handed over is answered
+        self.idle.set()
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self.failures: list[str] = []
@@ -70,12 +73,6 @@ class Workers:
         self._threads = [threading.Thread(target=self._work, name=f"orders-{n}", daemon=True) for n in range(threads)]
         for thread in self._threads:
             thread.start()
-
-    @property
-    def waiting(self) -> int:
-        """Jobs that are not answered yet."""
-        with self._lock:
-            return self._open
 
     def send(self, order: Order) -> None:
         """Send an order after those that wait already."""
@@ -92,6 +89,7 @@ class Workers:
     def _put(self, rank: int, job: tuple[str, Order]) -> None:
         with self._lock:
             self._open += 1
+            self.idle.clear()
         self._jobs.put((rank, next(self._numbers), job))
 
     def close(self) -> None:
@@ -112,6 +110,8 @@ class Workers:
             finally:
                 with self._lock:
                     self._open -= 1
+                    if not self._open:
+                        self.idle.set()
 
     def _do(self, verb: str, order: Order) -> None:
         if verb == "cancel":
@@ -129,40 +129,51 @@ class Workers:
             state = self._broker.submit(order.new)
         except OutcomeUnknown as error:
             self._tell(Answer(order, error=error))
-            self._tell(self._resolve(order))
+            self._resolve(order)
         except (BrokerError, CredentialError) as error:  # definite: nothing was placed
             self._tell(Answer(order, error=error))
         # A fault of ours in the broker's code must not leave the order unanswered: what became of it is unknown.
         except Exception as error:
             self._tell(Answer(order, error=OutcomeUnknown(f"{type(error).__name__}: {error}")))
-            self._tell(self._resolve(order))
+            self._resolve(order)
         else:
             self.to_answer.add(monotonic_ns() - began)
             self._tell(Answer(order, state=state))
 
-    def _resolve(self, order: Order) -> Answer:
-        """Ask by client order id until the venue knows the order or the deadline is over."""
+    def _resolve(self, order: Order) -> None:
+        """Ask by client order id until the venue knows the order, the deadline is over, or the session ends."""
         deadline = monotonic_ns() + int(RESOLVE_WITHIN * 1e9)
-        while monotonic_ns() < deadline and not self._ended.wait(RESOLVE_EVERY):
+        while monotonic_ns() < deadline:
+            if self._ended.wait(RESOLVE_EVERY):
+                return
             try:
                 state = self._broker.order(order.new.client_order_id)
-            except BrokerError as error:
+            except (BrokerError, CredentialError) as error:
                 self.failures.append(str(error))
                 continue
             if state is not None:
-                return Answer(order, state=state, resolved=True)
-        return Answer(order, error=OrderRejected("never arrived at the venue"), resolved=True)
+                self._tell(Answer(order, state=state, resolved=True))
+                return
+        self._tell(Answer(order, error=OrderRejected("never arrived at the venue"), resolved=True))
 
     def _cancel(self, order: Order) -> None:
-        try:
-            self._broker.cancel(order.venue_order_id)
-        except BrokerError as error:  # it may have ended meanwhile; the stream says so
-            self.failures.append(f"cancel {order.new.client_order_id}: {error}")
+        """Ask to cancel; canceling twice does no harm, so a call without an answer is repeated."""
+        for attempt in range(CANCEL_TRIES):
+            try:
+                self._broker.cancel(order.venue_order_id)
+                return
+            except (BrokerError, CredentialError) as error:
+                self.failures.append(f"cancel {order.new.client_order_id}: {error}")
+                status = getattr(error, "status", None)
+                definite = status is not None and status < 500 and status != 429  # it may have ended meanwhile
+                if definite or attempt == CANCEL_TRIES - 1 or self._ended.wait(RESOLVE_EVERY):
+                    break
+        order.cancel_asked = False  # a later cancel is sent again
 
     def _ask(self, order: Order) -> None:
         try:
             state = self._broker.order(order.new.client_order_id)
-        except BrokerError as error:
+        except (BrokerError, CredentialError) as error:
             self.failures.append(str(error))
             return
         if state is not None:

@@ -1,0 +1,53 @@
+"""Lock-step on the session's side: hold what arrives until the exchange's instant is complete."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mdslib.live.mailbox import Item
+
+
+class Barriers:
+    """Items of the deciding thread's mailbox, kept until a barrier says that none of its instant is missing.
+
+    Attributes
+    ----------
+    frames, updates : int
+        How many were given out so far.
+    """
+
+    def __init__(self) -> None:
+        self.frames = self.updates = 0
+        self._held: list[Item] = []
+        self._barriers: list[dict[str, Any]] = []
+
+    def hold(self, items: list[Item]) -> list[Item]:
+        """Keep what belongs to an instant; return what is to be dealt with at once."""
+        urgent = []
+        for item in items:
+            if item[0] == "barrier":
+                self._barriers.append(item[1])
+            elif item[0] in ("market", "update"):
+                self._held.append(item)
+            else:
+                urgent.append(item)
+        return urgent
+
+    def complete(self) -> dict[str, Any] | None:
+        """Return the next barrier of which everything has arrived, or None."""
+        if not self._barriers:
+            return None
+        barrier = self._barriers[0]
+        if barrier["phase"] != "end":
+            frames = self.frames + sum(item[0] == "market" for item in self._held)
+            updates = self.updates + sum(item[0] == "update" for item in self._held)
+            if frames < barrier.get("frames", 0) or updates < barrier.get("updates", 0):
+                return None
+        return self._barriers.pop(0)
+
+    def release(self) -> list[Item]:
+        """Give out what was held."""
+        items, self._held = self._held, []
+        self.frames += sum(item[0] == "market" for item in items)
+        self.updates += sum(item[0] == "update" for item in items)
+        return items

@@ -1,0 +1,37 @@
+"""Everything that a person wants counted in a session."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Tally:
+    """Counters, kept by the deciding thread, read by the display and the report."""
+
+    events: int = 0
+    decisions: int = 0
+    intents: int = 0
+    fills: int = 0
+    cancels: int = 0
+    outside: Counter[str] = field(default_factory=Counter)  # market events outside the session, by early or late
+    denied: Counter[str] = field(default_factory=Counter)
+    rejected: Counter[str] = field(default_factory=Counter)
+    unknown: int = 0
+    foreign: int = 0  # updates of orders that are not ours
+    asked: int = 0  # orders that were asked for, since the stream was silent
+    unfolded: int = 0  # events recorded after the model failed
+    longest_queue: int = 0
+    batches: int = 0
+
+
+def kind_of_rejection(text: str) -> str:
+    """Return a rejection's text without numbers, so that equal ones count together.
+
+    Examples
+    --------
+    >>> kind_of_rejection("HTTP 403, code 40310000: insufficient buying power")
+    'HTTP code insufficient buying power'
+    """
+    return " ".join(word for word in text.split() if not any(c.isdigit() for c in word))[:80]
