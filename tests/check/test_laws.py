@@ -29,7 +29,7 @@ BAD = [
         r"with limit price [\d.]+, which is off the tick of 0.01; round it to the tick",
     ),
     ("stranger_one", "answers are sane", r"with an instrument that is not from 0 to 0"),
-    ("global_writer", "it compiles", r"line 10\): it writes a global array, .* keep it in the state"),
+    ("global_writer", "it compiles", r"line 12\): it writes a global array, .* keep it in the state"),
     ("raiser", "it compiles", r"model 'raiser' raised ValueError: a hundred is enough - at event 101"),
     (
         "two_types",
