@@ -17,6 +17,7 @@ import importlib.util
 import inspect
 import io
 import os
+import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -115,7 +116,7 @@ def denials() -> str:
     """Reasons for which an order is denied, and the sentence that a person reads."""
     from mdslib import risk
 
-    shown = {d: risk._SENTENCES[d].replace("{", "‹").replace("}", "›") for d in risk.Denial if d in risk._SENTENCES}
+    shown = {d: re.sub(r"\{(\w+)[^}]*\}", r"‹\1›", risk._SENTENCES[d]) for d in risk.Denial if d in risk._SENTENCES}
     return table(["code", "reason", "text"], [(int(d), code(d.name), text) for d, text in shown.items()])
 
 
