@@ -206,7 +206,7 @@ def _fold_records(strategy: Strategy, shape: Shape) -> str:
     signature = "fold_records(records, state, core, p, limits, out, cursor)"
     text = (
         _FOLD_HEAD.format(signature=signature, end="len(records)") + "        r = records[g]\n        what = r.kind\n"
-        f"        if what <= {int(Kind.OPENING)} and r.instrument >= len(account):\n"
+        f"        if r.instrument >= len(account) and ({_READ}):\n"
         "            cursor[7] = 1\n            return\n"
     )
     word = "if"
@@ -227,6 +227,11 @@ def _fold_records(strategy: Strategy, shape: Shape) -> str:
         opening=int(Kind.OPENING),
     )
 
+
+# The records whose instrument the fold looks at.
+_READ = " or ".join(f"what == {int(k)}" for k in (*MARKET, Kind.UPDATE, Kind.EXPIRED, Kind.OPENING)) + (
+    f" or (what == {int(Kind.DENIED)} and r.code >= 256)"
+)
 
 _OWN_RECORDS = """\
         {word} what == {update}:
