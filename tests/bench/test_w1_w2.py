@@ -113,7 +113,8 @@ def show(capsys: pytest.CaptureFixture[str], *lines: str) -> None:
 def told(name: str, spent: dict[str, list[float]]) -> list[str]:
     """Return the table of one workload."""
     return [
-        f"{name} {what:<10} {statistics.median(ns):6.2f} ns an event (least {min(ns):6.2f}), {ratio(spent, what):5.2f} x hand"
+        f"{name} {what:<10} {statistics.median(ns):6.2f} ns an event (least {min(ns):6.2f}),"
+        f" {ratio(spent, what):5.2f} x hand"
         for what, ns in spent.items()
     ]
 
