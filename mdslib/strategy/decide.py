@@ -125,19 +125,16 @@ def reserve(account: Records, k: int, qty: float) -> None:
 
 @jit_hot
 def free(account: Records, k: int, qty: float) -> None:
-    """Undo a reservation: filled, canceled, rejected or denied."""
+    """Undo a reservation: filled, canceled, rejected or denied. What floats leave over is nothing; see `DUST`."""
     a = account[k]
-    a.open_qty -= qty
+    left = a.open_qty - qty
+    a.open_qty = left if abs(left) >= DUST else 0.0
     if qty > 0.0:
-        a.buys -= qty
+        left = a.buys - qty
+        a.buys = left if abs(left) >= DUST else 0.0
     else:
-        a.sells += qty
-    if abs(a.open_qty) < DUST:
-        a.open_qty = 0.0
-    if abs(a.buys) < DUST:
-        a.buys = 0.0
-    if abs(a.sells) < DUST:
-        a.sells = 0.0
+        left = a.sells + qty
+        a.sells = left if abs(left) >= DUST else 0.0
 
 
 @jit
