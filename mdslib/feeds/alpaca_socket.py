@@ -16,15 +16,14 @@ from mdslib.clock import Clock, WallClock, monotonic_ns
 from mdslib.errors import ConfigError, FeedError, FeedRefused, did_you_mean
 from mdslib.feeds.alpaca_decode import AlpacaDecoder
 from mdslib.feeds.alpaca_messages import Control, Refusal, Subscription, Success
-from mdslib.feeds.connect import open_websocket, why_closed
+from mdslib.feeds.connect import open_direct, why_closed
 from mdslib.feeds.quiet import caught_prints
 from mdslib.instruments import Instrument, parse_instrument
 from mdslib.protocols import Records
 
 if TYPE_CHECKING:
-    from websockets.sync.client import ClientConnection
-
     from mdslib.config import Credentials
+    from mdslib.feeds.direct import DirectConnection
 
 _LOG = logging.getLogger("mdslib.feeds")
 HOST = "wss://stream.data.alpaca.markets"
@@ -52,7 +51,7 @@ _REMEDIES = {
 class _Socket:
     """The connection as cpquant sees it; keeps the clock reading of each frame and the reason of an end."""
 
-    def __init__(self, connection: ClientConnection, clock: Clock) -> None:
+    def __init__(self, connection: DirectConnection, clock: Clock) -> None:
         self._connection = connection
         self._now = clock.now
         self._recv = connection.recv
@@ -200,7 +199,7 @@ class CpquantFeed:
             For now: connection limit (406), no answer in time, a fault of the venue.
         """
         self._drop()
-        connection = open_websocket(self.url, self.connect_timeout, "Alpaca data stream")
+        connection = open_direct(self.url, self.connect_timeout, "Alpaca data stream")
         socket = _Socket(connection, self._clock)
         self._client = _make_client(socket, self.url, self._credentials)
         self._failure, self._early = None, []

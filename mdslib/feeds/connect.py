@@ -7,13 +7,15 @@ is sent into the log, the one with the key and the secret included.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 from urllib.parse import urlsplit
 
 from mdslib.errors import ConfigError, FeedError, FeedRefused
 
 if TYPE_CHECKING:
     from websockets.sync.client import ClientConnection
+
+    from mdslib.feeds.direct import DirectConnection
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _LOG = logging.getLogger("mdslib.feeds.connect")
@@ -59,8 +61,15 @@ def check_encrypted(url: str, what: str) -> None:
     )
 
 
+def open_direct(url: str, timeout: float, what: str) -> DirectConnection:
+    """Return an open connection that is read in the thread which calls `recv`; see `open_websocket`."""
+    from mdslib.feeds.direct import DirectConnection
+
+    return cast("DirectConnection", _open(url, timeout, what, DirectConnection))
+
+
 def open_websocket(url: str, timeout: float, what: str) -> ClientConnection:
-    """Return an open connection.
+    """Return an open connection that reads in a thread of its own.
 
     Parameters
     ----------
@@ -78,6 +87,10 @@ def open_websocket(url: str, timeout: float, what: str) -> ClientConnection:
     FeedError
         If it can't be reached in time, or for another status (``code`` is the status).
     """
+    return cast("ClientConnection", _open(url, timeout, what, None))
+
+
+def _open(url: str, timeout: float, what: str, make: Any) -> object:
     from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
     from websockets.sync.client import connect
 
@@ -87,6 +100,7 @@ def open_websocket(url: str, timeout: float, what: str) -> ClientConnection:
         return connect(
             url, open_timeout=timeout, ping_interval=_PING_EVERY, ping_timeout=_PONG_WITHIN, close_timeout=1.0,
             max_size=_LARGEST, max_queue=_QUEUE, compression=None, proxy=proxy, logger=_LOG,
+            create_connection=make,
         )  # fmt: skip
     except InvalidStatus as error:
         status = error.response.status_code
