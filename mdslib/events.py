@@ -12,7 +12,7 @@ Sizes of market events are int64 counts of the instrument's lot; quantities of o
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 from typing import NamedTuple
 
 import numpy as np
@@ -43,6 +43,17 @@ class Kind(IntEnum):
     FAULT = 26  # the strategy raised; trading halted
     BAR_REVISION = 27  # the venue replaces an earlier bar, after a late trade
     DAILY_BAR = 28  # the venue's running bar of the day
+    BOOK_DELTA = 29  # one level of an order book has a new size; `BookFlag` says of which side and message
+
+
+class BookFlag(IntFlag):
+    """What the flag of a BOOK_DELTA says. Part of the tape's format: never renumber, only append."""
+
+    ASK = 1  # the level is an ask; else a bid
+    LAST = 2  # the last record of its message: only now is the book the venue's, and best prices may be read
+    SNAPSHOT = 4  # the level is part of a whole image
+    CLEAR = 8  # no level: both sides are emptied, and the snapshot follows
+    CHECKSUM = 16  # `checksum` holds what the venue sent for the book after this record
 
 
 class Verb(IntEnum):
@@ -290,6 +301,15 @@ SCHEMAS: dict[Kind, dict[str, Field]] = {
         "limit_up": Field("<f8", "currency, nan: none", "f0"),
         "limit_down": Field("<f8", "currency, nan: none", "f1"),
     },
+}
+# Absolute: `size` replaces what was at `price`, 0 deletes. A snapshot is a CLEAR (price nan) and then its levels.
+SCHEMAS[Kind.BOOK_DELTA] = _HEAD | {
+    "price": Field("<f8", "currency", "f0"),
+    "size": Field("<i8", "lots", "i0"),
+    "orders": Field("<f8", "count, nan: not told", "f1"),
+    "sequence": Field("<i8", "venue's number, 0: none", "i1"),
+    "flags": Field("u1", "BookFlag", "flag"),
+    "checksum": Field("<u4", "CRC-32, unsigned", "code"),
 }
 SCHEMAS[Kind.BAR_REVISION] = SCHEMAS[Kind.BAR]
 SCHEMAS[Kind.DAILY_BAR] = SCHEMAS[Kind.BAR]  # but ts_event is the day's start, since a running day has no close yet
