@@ -12,6 +12,7 @@ on while the deciding thread folds many frames in one batch.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,7 @@ GRACE = 2.0  # s likewise after the close at a real venue: prints of before the 
 LEFT_OPEN = 3.0  # s likewise where orders still work, as a GTC order does
 REDUCE, HALT = 1, 2
 CLOSED = "the session closed"
+MARKET = bytes((Kind.TRADE, Kind.QUOTE, Kind.BAR))
 
 
 class Engine:
@@ -121,7 +123,7 @@ class Engine:
         item = ("market", records, now)
         if self._at_once and now - self._free_since > PAUSE and self._box.turn.acquire(blocking=False):
             try:
-                self._guarded([*self._waiting(), item])
+                self._guarded(self._deal, [*self._waiting(), item])
             finally:
                 self._box.turn.release()
         else:
@@ -178,16 +180,16 @@ class Engine:
             while not self.finished.is_set():
                 self._box.wait(POLL)
                 with self._box.turn:
-                    self._guarded(self._waiting())
+                    self._guarded(self._turn, self._waiting())
         finally:
             self.finished.set()
 
-    def _guarded(self, items: list[Item]) -> None:
-        """Take a turn, holding `turn`; what can't go on ends the session, whichever thread met it."""
+    def _guarded(self, turn: Callable[[list[Item]], None], items: list[Item]) -> None:
+        """Take a turn, holding the mailbox's; what can't go on ends the session, whichever thread met it."""
         if self.finished.is_set():
             return
         try:
-            self._turn(items)
+            turn(items)
         except MdsError as error:
             self._abandon(error)
         # A fault of ours must reach the person and leave no order working, whatever it is.
@@ -204,12 +206,12 @@ class Engine:
         self.finished.set()
 
     def _turn(self, items: list[Item]) -> None:
+        """Deal with what has arrived, then look at the close, at silent orders, and at the session's end."""
         self.beat += 1
         if self.link is not None and self.link.lockstep:
             self._lockstep(items)
         else:
-            self._follow(items)
-            self._batch(items, self.clock.now())
+            self._deal(items)
             self._watch_close()
             self.flow.ask_silent()
         if self._ending is not None and self._settled():
@@ -218,15 +220,17 @@ class Engine:
     def _waiting(self) -> list[Item]:
         """Return everything that waits, oldest first."""
         items = self._box.take()
-        self.tally.longest_queue = max(self.tally.longest_queue, len(items))
+        if len(items) > self.tally.longest_queue:
+            self.tally.longest_queue = len(items)
         return items
 
-    def _follow(self, items: list[Item]) -> None:
-        """Count frames, and where the exchange's time is that of its events, move the clock with them."""
+    def _deal(self, items: list[Item]) -> None:
+        """Count frames, move the clock with them where the exchange's time is that of its events, then fold."""
         frames = [item[1] for item in items if item[0] == "market"]
         self._frames += len(frames)
         if frames and self.link is not None:
             self.link.advance(int(frames[-1]["ts_event"][-1]))
+        self._batch(items, self.clock.now())
 
     # One batch ---------------------------------------------------------------------------------------------------
 
@@ -290,7 +294,7 @@ class Engine:
             batch["ts_init"] = now
         self.tape.append(batch, _placed(parts, sides))
         self.tally.batches += 1
-        self.tally.events += int(np.count_nonzero(batch["kind"] <= int(Kind.BAR)))
+        self.tally.events += len(batch) - len(batch["kind"].tobytes().translate(None, MARKET))
         self.last_event = int(batch["ts_event"][-1])
         if self.broken:
             self.tally.unfolded += len(batch)

@@ -48,6 +48,8 @@ class Mailbox:
 
     def take(self) -> list[Item]:
         """Return all that waits, oldest first."""
-        self._bell.clear()  # before looking: what comes later rings again
         items = self._items
+        if not items:
+            return []
+        self._bell.clear()  # before taking: what comes later rings again
         return [items.popleft() for _ in range(len(items))]
