@@ -32,11 +32,6 @@ autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
-nitpick_ignore_regex = [
-    # Bases that Sphinx names in signatures of classes; their pages are other projects', and we build without a network.
-    ("py:class", r"(builtins\.|enum\.|typing\.|pydantic\S*\.|pydantic_settings\.|abc\.)?\w+"),
-    ("py:class", r"(pydantic|pydantic_settings|collections)\.\S+"),
-]
 
 # HTML --------------------------------------------------------------------------------------------------------------
 html_theme = "furo"
