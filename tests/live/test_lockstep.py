@@ -59,6 +59,7 @@ def test_every_kind_of_step_and_order(rules: str, tmp_path: Path) -> None:
     assert_clean(report)
     assert_same_fills(report, tested)
     assert len(of_kind(report, Kind.TIMER)) == 39 + 1
+    assert len(tested.fills) > 100
     statuses = set(of_kind(report, Kind.UPDATE)["code"].tolist())
     assert {2, 4, 6} <= statuses, "accepted, filled and canceled orders were all there"
 
@@ -104,7 +105,7 @@ def real_trades(shared_data: Path, tmp_path: Path) -> MarketData:
 def test_volume_modulo_on_part_of_a_real_day(rules: str, real_trades: MarketData, tmp_path: Path) -> None:
     opened = real_trades.sessions[0].open
     part = real_trades.between(opened, opened + 60 * 10**9)
-    report, tested = lockstep(part, "volume_modulo", tmp_path / "run", rules)
+    report, tested = lockstep(part, "volume_modulo", tmp_path / "run", rules, in_process=False)
     assert_clean(report)
     assert report.figures()["events"] == len(part) > 1_500
     assert len(tested.fills) > 10
