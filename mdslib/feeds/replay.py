@@ -1,0 +1,194 @@
+"""Decode a capture again: every message accounted for, every book rebuilt and watched.
+
+A decoder that was fixed later can so rebuild history from what was recorded.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mdslib.book import Book
+from mdslib.errors import ConfigError, did_you_mean
+from mdslib.events import BookFlag, Kind
+from mdslib.feeds.capture import Line, What, read_capture, venue_of
+from mdslib.feeds.venue import CONNECTION, Pairs, Tally, VenueDecoder, add
+from mdslib.protocols import Records
+
+_FINEST = 12  # decimal places of the finest price grid that is tried
+
+
+def decoder_for(venue: str) -> type[VenueDecoder]:
+    """Return the decoder of a venue.
+
+    Raises
+    ------
+    ConfigError
+        If there is none.
+
+    Examples
+    --------
+    >>> decoder_for("kraken").__name__
+    'KrakenDecoder'
+    """
+    from mdslib.feeds.kraken import KrakenDecoder
+
+    decoders: dict[str, type[VenueDecoder]] = {"kraken": KrakenDecoder}
+    if venue not in decoders:
+        raise ConfigError(f"no decoder reads the venue {venue!r}. {did_you_mean(venue, decoders)}")
+    return decoders[venue]
+
+
+@dataclass
+class PairReport:
+    """One pair's account, and the state of its book."""
+
+    tally: Tally = field(default_factory=Tally)
+    book: Book | None = None
+    crossed: int = 0
+    resyncs: int = 0
+    quotes_compared: int = 0
+    quotes_equal: int = 0
+
+
+@dataclass
+class CaptureReport:
+    """What a capture's replay found; see `as_dict` for its figures."""
+
+    venue: str
+    pairs: dict[str, PairReport]
+    sent: int = 0
+    rest: int = 0
+    connections: int = 0
+    records: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the figures in total and by pair, ready for JSON.
+
+        `messages` is ``decoded + control + ignored``; `ignored_names` says why. `snapshots` and `deltas` count
+        messages, `levels` the levels that they set. `crossed` counts messages after which a book was crossed,
+        `quotes_compared` the venue's own best prices that came once there was a book, and `quotes_equal` those of them
+        that the book's were equal to at that moment. Messages that belong to no pair are under ``connection``.
+        """
+        total = PairReport()
+        for report in self.pairs.values():
+            add(total.tally, report.tally)
+            total.crossed += report.crossed
+            total.resyncs += report.resyncs
+            total.quotes_compared += report.quotes_compared
+            total.quotes_equal += report.quotes_equal
+        extra = {"connections": self.connections, "sent": self.sent, "rest": self.rest, "records": self.records}
+        by_pair = {pair: _figures(report) for pair, report in sorted(self.pairs.items())}
+        return {"venue": self.venue, **_figures(total), **extra, "pairs": by_pair}
+
+
+def _figures(report: PairReport) -> dict[str, Any]:
+    figures = {name: value for name, value in vars(report.tally).items() if name != "names"}
+    for name in ("crossed", "resyncs", "quotes_compared", "quotes_equal"):
+        figures[name] = getattr(report, name)
+    return figures | {"names": dict(sorted(report.tally.names.items()))}
+
+
+def replay_capture(path: Path, venue: str = "", sink: Callable[[Records], None] | None = None) -> CaptureReport:
+    """Decode a capture and rebuild its books.
+
+    Parameters
+    ----------
+    path : Path
+        A capture's file, or the folder of one session's files.
+    venue : str, optional
+        By default told from the capture.
+    sink : callable, optional
+        Gets the records of every message, in order; instruments are numbered as their pairs appear.
+
+    Raises
+    ------
+    DataError
+        If it is no capture, or damaged.
+    ConfigError
+        If no decoder reads the venue.
+    """
+    venue = venue or venue_of(path)
+    return _Replay(venue, decoder_for(venue), sink).run(read_capture(path))
+
+
+class _Replay:
+    def __init__(self, venue: str, decoder: type[VenueDecoder], sink: Callable[[Records], None] | None) -> None:
+        self.make, self.sink = decoder, sink
+        self.names = Pairs()
+        self.decoders: dict[str, VenueDecoder] = {}
+        self.report = CaptureReport(venue, {})
+
+    def run(self, lines: Iterator[Line]) -> CaptureReport:
+        report = self.report
+        for line in lines:
+            if line.what is What.RECEIVED:
+                self.receive(line)
+            elif line.what is What.CONNECTED:
+                self.connect(line.connection)
+            elif line.what is What.SENT:
+                report.sent += 1
+            elif line.what is What.REST:
+                report.rest += 1
+        return report
+
+    def connect(self, connection: str) -> VenueDecoder:
+        """Begin a connection: what the venue numbers by connection begins anew."""
+        self.report.connections += 1
+        self.decoders[connection] = decoder = self.make(self.names)
+        return decoder
+
+    def receive(self, line: Line) -> None:
+        decoder = self.decoders.get(line.connection) or self.connect(line.connection)
+        records = decoder.receive(line.text, line.time)
+        add(self.of(decoder.last_pair or CONNECTION).tally, decoder.last)
+        for resync in decoder.take_resyncs():
+            self.of(resync.pair).resyncs += 1
+        if len(records):
+            self.report.records += len(records)
+            for place in np.unique(records["instrument"]).tolist():
+                self.follow(self.of(self.names.symbols[place]), records[records["instrument"] == place])
+            if self.sink is not None:
+                self.sink(records)
+
+    def of(self, pair: str) -> PairReport:
+        return self.report.pairs.setdefault(pair, PairReport())
+
+    def follow(self, report: PairReport, records: Records) -> None:
+        """Bring the pair's book up to date, and hold the venue's own best prices against it."""
+        kinds = records["kind"]
+        if (kinds == Kind.BOOK_DELTA).any():
+            book = report.book = _on_grid(report.book, records)
+            before = book.times_crossed
+            book.apply(records)
+            report.crossed += book.times_crossed - before
+        if report.book is not None:
+            for quote in records[kinds == Kind.QUOTE]:
+                report.quotes_compared += 1
+                report.quotes_equal += bool(quote["f0"] == report.book.best_bid and quote["f1"] == report.book.best_ask)
+
+
+def _on_grid(book: Book | None, records: Records) -> Book:
+    """Return a book whose tick suits the records' prices: captures do not say what the venue's tick was."""
+    rows = (records["kind"] == Kind.BOOK_DELTA) & ((records["flag"] & BookFlag.CLEAR) == 0)
+    prices = records["f0"][rows]
+    places = 0 if book is None else round(-math.log10(book.tick))
+    while places < _FINEST:
+        scaled = prices * 10.0**places
+        if bool((np.abs(scaled - np.rint(scaled)) < 1e-3).all()):
+            break
+        places += 1
+    if book is None:
+        return Book(_step(places))
+    if places > round(-math.log10(book.tick)):
+        book.refine(_step(places))
+    return book
+
+
+def _step(places: int) -> float:
+    return float(f"1e-{places}")

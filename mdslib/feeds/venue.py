@@ -1,0 +1,341 @@
+"""What the decoders of the crypto venues share: pairs, records, and an account of every message.
+
+A decoder takes one connection's frames in order and gives records: bytes in, records out, no sockets. Every message
+ends in one of three ways: *decoded* (it changed a book, was a trade, or a quote), *control* (heartbeats, replies,
+notices) or *ignored*, under a name that says why. A pair whose book can't be trusted any more, after a wrong checksum
+or a gap, gives a GAP record and a `Resync`, and its deltas are ignored until its next snapshot.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from abc import ABC, abstractmethod
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import Enum
+from typing import Any, ClassVar, NamedTuple
+
+import msgspec
+import numpy as np
+
+from mdslib.errors import ConfigError
+from mdslib.events import RECORD, BookFlag, Kind, pack_conditions
+from mdslib.feeds.digits import whole
+from mdslib.protocols import Records
+
+CONNECTION = "connection"  # the account of messages that belong to no pair
+_PACK = struct.Struct("<qqqBBHIdddddqqII").pack
+assert struct.calcsize("<qqqBBHIdddddqqII") == RECORD.itemsize
+_KEPT = 1000
+
+
+class Outcome(Enum):
+    """How a message ended."""
+
+    DECODED = "decoded"
+    CONTROL = "control"
+    IGNORED = "ignored"
+
+
+class Resync(NamedTuple):
+    """A pair whose book must be subscribed anew, and the messages to send for it."""
+
+    pair: str
+    why: str
+    send: tuple[str, ...]
+
+
+class Unread(NamedTuple):
+    """An ignored message: its pair, why, and its text."""
+
+    pair: str
+    why: str
+    text: str
+
+
+@dataclass
+class Tally:
+    """The account of one pair, or of the messages that belong to no pair.
+
+    `messages` is always ``decoded + control + ignored``; `names` counts messages by what they were. `snapshots` and
+    `deltas` count messages, `levels` what they set; `trades` and `old_trades` count trades.
+    """
+
+    messages: int = 0
+    decoded: int = 0
+    control: int = 0
+    ignored: int = 0
+    snapshots: int = 0
+    deltas: int = 0
+    levels: int = 0
+    trades: int = 0
+    old_trades: int = 0
+    repeated_trades: int = 0
+    quotes: int = 0
+    checksums_ok: int = 0
+    checksums_bad: int = 0
+    sequence_gaps: int = 0
+    names: Counter[str] = field(default_factory=Counter)
+
+
+class Pairs:
+    """The pairs of a session, their places, and the decimal places of their lots; shared by its connections.
+
+    Parameters
+    ----------
+    symbols : sequence of str, optional
+        The venue's symbols in the order of the session's instruments. Where none are given, every pair that appears
+        gets the next place.
+    lots : mapping of str to float, optional
+        Smallest size step of a pair, a power of ten.
+
+    Examples
+    --------
+    >>> pairs = Pairs(["XBT/USD"], {"XBT/USD": 0.0001})
+    >>> pairs.place("XBT/USD"), pairs.place("ETH/USD"), Pairs().place("ETH/USD")
+    (0, None, 0)
+    """
+
+    def __init__(self, symbols: Sequence[str] | None = None, lots: Mapping[str, float] | None = None) -> None:
+        self._grows = symbols is None
+        self.symbols: list[str] = []
+        self._places: dict[str, int] = {}
+        self._exponents = {symbol: _exponent(symbol, lot) for symbol, lot in (lots or {}).items()}
+        for symbol in symbols or ():
+            self._add(symbol)
+
+    def place(self, symbol: str) -> int | None:
+        """Return the pair's place, or None where it is not one of ours."""
+        place = self._places.get(symbol)
+        return self._add(symbol) if place is None and self._grows else place
+
+    def exponent(self, symbol: str, default: int) -> int:
+        """Return the decimal places of the pair's lot."""
+        return self._exponents.get(symbol, default)
+
+    def _add(self, symbol: str) -> int:
+        self._places[symbol] = len(self.symbols)
+        self.symbols.append(symbol)
+        return len(self.symbols) - 1
+
+
+def _exponent(symbol: str, lot: float) -> int:
+    exponent = -Decimal(repr(float(lot))).normalize().as_tuple().exponent if lot > 0 else 0  # type: ignore[operator]
+    if Decimal(10) ** -exponent != Decimal(repr(float(lot))):
+        raise ConfigError(f"the lot of {symbol} must be a power of ten, received {lot!r}; write 1e-8 or 1.0")
+    return exponent
+
+
+class Level(NamedTuple):
+    """One level of a book message: side 0 is bids, 1 asks; `size` in lots, 0 deletes."""
+
+    side: int
+    price: float
+    size: int
+    orders: float = math.nan
+
+
+class Frame:
+    """One message while it is read."""
+
+    __slots__ = ("name", "pair", "place", "rows", "tally", "ts_init", "why")
+
+    def __init__(self, ts_init: int) -> None:
+        self.ts_init = ts_init
+        self.pair, self.place, self.name, self.why = "", 0, "", ""
+        self.rows: list[bytes] = []
+        self.tally = Tally()  # what this message adds to its pair's account, once it was read to its end
+
+
+class VenueDecoder(ABC):
+    """One connection of a venue, its frames turned into records.
+
+    Parameters
+    ----------
+    pairs : Pairs, optional
+        Shared by a session's connections; by default every pair that appears gets a place.
+
+    Attributes
+    ----------
+    tallies : dict of str to Tally
+        The account of every message by pair; of those without one under ``connection``.
+    unread : deque of Unread
+        The latest ignored messages.
+    last : Tally
+        What the last message added.
+    last_pair : str
+        The pair that it was of; empty where it belongs to none.
+    """
+
+    venue: ClassVar[str]
+    lot_places: ClassVar[int] = 8  # decimal places of the smallest size step, where `pairs` does not say
+
+    def __init__(self, pairs: Pairs | None = None) -> None:
+        self.pairs = Pairs() if pairs is None else pairs
+        self.tallies: dict[str, Tally] = {}
+        self.unread: deque[Unread] = deque(maxlen=_KEPT)
+        self.last = Tally()
+        self.last_pair = ""
+        self._resyncs: list[Resync] = []
+        self._frame = Frame(0)
+
+    @abstractmethod
+    def _read(self, data: bytes) -> Outcome:
+        """Read one message into `self._frame`."""
+
+    @abstractmethod
+    def _resync_messages(self, pair: str) -> tuple[str, ...]:
+        """Return what to send so that the venue sends the pair's book anew."""
+
+    @abstractmethod
+    def _forget(self, pair: str) -> None:
+        """Drop what is known of a pair's book; its deltas are ignored until the next snapshot."""
+
+    def receive(self, frame: str | bytes, ts_init: int) -> Records:
+        """Return the records of one message.
+
+        Parameters
+        ----------
+        frame : str or bytes
+            The message as it came.
+        ts_init : int
+            When it came, ns UTC.
+
+        Returns
+        -------
+        array of RECORD, shape (n,)
+            In the message's order; ``seq`` and ``crc`` are 0. A message that can't be read gives none, and is kept in
+            `unread`: one bad message must not end a recording.
+        """
+        data = frame.encode() if isinstance(frame, str) else frame
+        now = self._frame = Frame(ts_init)
+        try:
+            outcome = self._read(data)
+        except (msgspec.DecodeError, UnicodeError, ValueError, TypeError, LookupError, AttributeError) as error:
+            outcome = self._unreadable(error)
+        tally = now.tally
+        tally.messages += 1
+        setattr(tally, outcome.value, 1)
+        tally.names[now.name] += 1
+        if outcome is Outcome.IGNORED:
+            self.unread.append(Unread(now.pair, now.why or now.name, data[:2000].decode("utf-8", "replace")))
+        self.last, self.last_pair = tally, now.pair
+        add(self.tallies.setdefault(now.pair or CONNECTION, Tally()), tally)
+        found: Records = np.frombuffer(bytearray(b"".join(now.rows)), RECORD)
+        return found
+
+    def take_resyncs(self) -> list[Resync]:
+        """Return the resyncs that were asked for since the last call."""
+        taken, self._resyncs = self._resyncs, []
+        return taken
+
+    def _unreadable(self, error: Exception) -> Outcome:
+        now = self._frame
+        now.tally, now.rows = Tally(), []
+        now.why = f"{now.name or 'message'} can't be read: {type(error).__name__}: {error}"
+        if now.name.startswith("book") and self.pairs.place(now.pair) is not None:
+            self._distrust(now.why)
+        now.name = "unreadable"
+        return Outcome.IGNORED
+
+    # ------------------------------------------------------------ for the venues' readers
+
+    def _of(self, pair: str) -> bool:
+        """Say which pair the message is of; False, and ignored, if it is not one of ours."""
+        now = self._frame
+        place = self.pairs.place(pair)
+        now.pair = pair
+        if place is None:
+            self._ignore(f"{now.name} of a pair that is not ours")
+            return False
+        now.place = place
+        return True
+
+    def _ignore(self, name: str, why: str = "") -> Outcome:
+        self._frame.name, self._frame.why = name, why
+        return Outcome.IGNORED
+
+    def _control(self, name: str) -> Outcome:
+        self._frame.name = name
+        return Outcome.CONTROL
+
+    def _lots(self, text: str) -> int:
+        return whole(text, self.pairs.exponent(self._frame.pair, self.lot_places))
+
+    def _distrust(self, why: str) -> None:
+        """Note that the pair's book is not the venue's any more."""
+        now = self._frame
+        self._forget(now.pair)
+        self._gap(now.place)
+        self._resyncs.append(Resync(now.pair, why, self._resync_messages(now.pair)))
+
+    def _gap(self, place: int) -> None:
+        """Add a GAP: events of this instrument were missed, so its book is not known until its next snapshot."""
+        now = self._frame
+        now.rows.append(_PACK(0, now.ts_init, now.ts_init, Kind.GAP, 0, place, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0))
+
+    def _book(
+        self,
+        levels: Iterable[Level],
+        ts_event: int,
+        *,
+        snapshot: bool = False,
+        checksum: int | None = None,
+        sequence: int = 0,
+    ) -> None:
+        """Add one book message's records."""
+        now = self._frame
+        rows = [(BookFlag(0), level) for level in levels]
+        if snapshot:
+            rows = [(BookFlag.SNAPSHOT | flags, level) for flags, level in rows]
+            rows.insert(0, (BookFlag.SNAPSHOT | BookFlag.CLEAR, Level(0, math.nan, 0)))
+            now.tally.snapshots += 1
+            now.tally.levels -= 1
+        else:
+            now.tally.deltas += 1
+        now.tally.levels += len(rows)
+        for number, (some, (side, price, size, orders)) in enumerate(rows, 1):
+            flags, code = int(some) | side, 0
+            if number == len(rows):
+                flags |= BookFlag.LAST
+                if checksum is not None:
+                    flags, code = flags | BookFlag.CHECKSUM, checksum
+            now.rows.append(
+                _PACK(0, ts_event, now.ts_init, Kind.BOOK_DELTA, flags, now.place, code, price, orders, 0.0, 0.0, 0.0,
+                      size, sequence, 0, 0)
+            )  # fmt: skip
+
+    def _trade(self, ts_event: int, price: float, size: int, trade_id: int, letters: Sequence[str]) -> None:
+        """Add a new trade; `letters` begins with the side of who took: b bought, s sold."""
+        now = self._frame
+        now.tally.trades += 1
+        now.rows.append(
+            _PACK(0, ts_event, now.ts_init, Kind.TRADE, 0, now.place, pack_conditions(tuple(letters)), price, 0.0, 0.0,
+                  0.0, 0.0, size, trade_id, 0, 0)
+        )  # fmt: skip
+
+    def _quote(self, ts_event: int, bid: float, ask: float, bid_size: int = 0, ask_size: int = 0) -> None:
+        """Add best prices as the venue tells them; sizes of 0 where it does not."""
+        now = self._frame
+        now.tally.quotes += 1
+        now.rows.append(
+            _PACK(0, ts_event, now.ts_init, Kind.QUOTE, 0, now.place, 0, bid, ask, 0.0, 0.0, 0.0, bid_size, ask_size,
+                  0, 0)
+        )  # fmt: skip
+
+
+def add(total: Tally, part: Tally) -> None:
+    """Add `part` to `total`, in place."""
+    for name, value in vars(part).items():
+        if name == "names":
+            total.names.update(value)
+        elif value:
+            setattr(total, name, getattr(total, name) + value)
+
+
+def dumps(message: Any) -> str:
+    """Return a message to send, as compact JSON text."""
+    return msgspec.json.encode(message).decode()

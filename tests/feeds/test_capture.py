@@ -1,0 +1,97 @@
+"""Reading captures: their two forms, compressed or not, merged by time; and what is no capture."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from mdslib.cli import run
+from mdslib.errors import ConfigError, DataError
+from mdslib.feeds.capture import What, read_capture, venue_of
+from mdslib.feeds.replay import replay_capture
+
+TEXT = b"""configuration: {"ticker":[]}
+https://api.kraken.com/0/public/AssetPairs -> 1.5: {"error":[]}
+wss://ws.kraken.com <-> 2.25
+wss://ws.kraken.com <- 2.5: {"event":"subscribe"}
+2.75: {"event":"heartbeat"}
+"""
+
+
+def test_every_kind_of_line_is_told(tmp_path: Path):
+    (tmp_path / "K.0").write_bytes(TEXT)
+    lines = list(read_capture(tmp_path / "K.0"))
+    assert [line.what for line in lines] == [What.NOTE, What.REST, What.CONNECTED, What.SENT, What.RECEIVED]
+    assert [line.time for line in lines] == [0, 1_500_000_000, 2_250_000_000, 2_500_000_000, 2_750_000_000]
+    assert lines[-1].text == b'{"event":"heartbeat"}'
+    assert lines[2].url == "wss://ws.kraken.com"
+
+
+@pytest.mark.parametrize("suffix", [".zst", ".gz"])
+def test_compressed_files_read_the_same(tmp_path: Path, suffix: str):
+    plain, packed = tmp_path / "K.0", tmp_path / f"K.1{suffix}"
+    plain.write_bytes(TEXT)
+    if suffix == ".gz":
+        packed.write_bytes(gzip.compress(TEXT))
+    else:
+        with pa.output_stream(str(packed), compression="zstd") as stream:
+            stream.write(TEXT)
+    assert [line[3:] for line in read_capture(packed)] == [line[3:] for line in read_capture(plain)]
+
+
+def test_files_of_a_folder_are_merged_by_time_and_keep_their_own_order(tmp_path: Path):
+    (tmp_path / "a").write_bytes(b"1.0: [1]\n3.0: [3]\n2.0: [4]\n")
+    (tmp_path / "b").write_bytes(b"2.0: [2]\n4.0: [5]\n")
+    (tmp_path / "README.md").write_bytes(b"not a capture")
+    assert [line.text for line in read_capture(tmp_path)] == [b"[1]", b"[2]", b"[3]", b"[4]", b"[5]"]
+
+
+def test_the_venue_is_told_by_address_or_by_the_messages(tmp_path: Path):
+    (tmp_path / "K.0").write_bytes(TEXT)
+    assert venue_of(tmp_path) == "kraken"
+    (tmp_path / "K.0").write_bytes(b'{"type":"open","product_id":"BTC-USD"}\n')
+    assert venue_of(tmp_path) == "coinbase"
+    (tmp_path / "K.0").write_bytes(b'{"a":1}\n')
+    with pytest.raises(DataError, match="does not tell its venue; name it: --venue kraken or "):
+        venue_of(tmp_path)
+
+
+def test_what_is_no_capture_is_refused_with_its_place(tmp_path: Path):
+    with pytest.raises(DataError, match=r"capture: there is no file or folder .*none; give a capture's file"):
+        list(read_capture(tmp_path / "none"))
+    with pytest.raises(DataError, match="holds no files"):
+        list(read_capture(tmp_path))
+    (tmp_path / "K").write_bytes(b"1.0: [1]\nhello\n")
+    with pytest.raises(DataError, match=r"capture: K, line 2 must be '<time>: <message>' or a JSON message, received"):
+        list(read_capture(tmp_path))
+
+
+def test_a_damaged_file_is_named_with_the_last_good_line(tmp_path: Path):
+    packed = tmp_path / "K.zst"
+    with pa.output_stream(str(packed), compression="zstd") as stream:
+        stream.write(TEXT * 1000)
+    packed.write_bytes(packed.read_bytes()[:50])
+    with pytest.raises(DataError, match=r"capture: .*K\.zst can't be read after line"):
+        list(read_capture(packed))
+
+
+def test_an_unknown_venue_is_refused_with_a_hint(tmp_path: Path):
+    (tmp_path / "K.0").write_bytes(TEXT)
+    with pytest.raises(ConfigError, match=r"no decoder reads the venue 'krakn'\. Did you mean 'kraken'\?"):
+        replay_capture(tmp_path, "krakn")
+
+
+def test_the_command_prints_an_account_by_pair(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "K.0").write_bytes(TEXT)
+    assert run(["replay-capture", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "connection        1       0       1       0" in out
+    assert "1 heartbeat" in out
+
+
+def test_the_command_names_what_is_wrong_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert run(["replay-capture", str(tmp_path / "none")]) == 2
+    assert capsys.readouterr().err.startswith("mds: error: capture: there is no file or folder")
