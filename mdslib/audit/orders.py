@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+from mdslib.audit.decisions import BY_DESK
 from mdslib.audit.report import AuditReport, Finding, Outcome
 from mdslib.events import Kind, Status, Verb
 from mdslib.orderid import client_order_id, parse_client_order_id, run_hash
@@ -68,7 +69,7 @@ def compare_orders(records: Records, header: TapeHeader, orders: Iterable[OrderS
     wrong += _listed("there twice", doubled) + _listed("with another symbol or quantity", unequal)
     absent = sum(name not in there for name in told) - len(missing)
     same = f"{len(told):,} intents on the tape, {len(there):,} orders at the exchange"
-    same += f", {absent} rejected or unknown" if absent else ""
+    same += f", {absent} rejected, withheld or unknown" if absent else ""
     first = Finding(
         "orders",
         Outcome.FAILED if wrong else Outcome.PASSED,
@@ -83,10 +84,11 @@ def _decision(name: str) -> tuple[int, int]:
 
 
 def _may_be_absent(records: Records) -> set[tuple[int, int]]:
-    """Return the decisions that the venue refused definitely, or of whose fate nobody knows."""
+    """Return the decisions that the venue refused definitely, of whose fate nobody knows, or that the desk withheld."""
     kind = records["kind"]
     refused = (kind == int(Kind.UPDATE)) & (records["code"] == int(Status.REJECTED))
-    rows = records[refused | (kind == int(Kind.UNKNOWN))]
+    withheld = (kind == int(Kind.DENIED)) & (records["code"] >= BY_DESK)
+    rows = records[refused | withheld | (kind == int(Kind.UNKNOWN))]
     return set(zip(rows["i0"].tolist(), rows["flag"].tolist(), strict=True))
 
 

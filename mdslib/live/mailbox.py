@@ -49,7 +49,7 @@ class Mailbox:
     def take(self) -> list[Item]:
         """Return all that waits, oldest first."""
         items = self._items
-        if not items:
+        if not items and not self._bell.is_set():
             return []
-        self._bell.clear()  # before taking: what comes later rings again
+        self._bell.clear()  # before taking: what comes later rings again; a bell without an item would never let sleep
         return [items.popleft() for _ in range(len(items))]
