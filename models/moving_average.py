@@ -18,7 +18,7 @@ class State(NamedTuple):
     ring: np.ndarray  # the last `slow` closes
 
 
-SUMS = np.dtype([("count", "i8"), ("fast", "f8"), ("slow", "f8")])
+SUMS = np.dtype([("count", "i8"), ("place", "i8"), ("fast", "f8"), ("slow", "f8")])
 
 
 def new_state(p):
@@ -28,15 +28,20 @@ def new_state(p):
 @strategy(on=Bar, params=Params, state=new_state)
 def moving_average(bar, state, account, p):
     s = state.sums[0]
-    place = s.count % p.slow
+    place = s.place
+    left_fast = 0.0
+    left_slow = 0.0
     if s.count >= p.fast:
-        s.fast -= state.ring[(s.count - p.fast) % p.slow]
+        left_fast = state.ring[place - p.fast if place >= p.fast else place - p.fast + p.slow]
     if s.count >= p.slow:
-        s.slow -= state.ring[place]
+        left_slow = state.ring[place]
+    fast = s.fast + (bar.close - left_fast)
+    slow = s.slow + (bar.close - left_slow)
+    s.fast = fast
+    s.slow = slow
     state.ring[place] = bar.close
-    s.fast += bar.close
-    s.slow += bar.close
+    s.place = place + 1 if place + 1 < p.slow else 0
     s.count += 1
     if s.count < p.slow:
         return hold()
-    return target(p.shares if s.fast / p.fast > s.slow / p.slow else -p.shares)
+    return target(p.shares if fast / p.fast > slow / p.slow else -p.shares)

@@ -15,6 +15,7 @@ from mdslib.errors import ConfigError, DataError, ModelError, ModelRaised
 from mdslib.events import Kind, Status, TimeInForce
 from mdslib.instruments import Instrument, parse_instrument
 from mdslib.jit import as_records, records
+from mdslib.jit import room as spacious
 from mdslib.matching import (
     FILL,
     NO_FEES,
@@ -214,13 +215,14 @@ class _Run:
             alpaca=alpaca,
             match_on=match_on,
         )
-        self.driver = load_driver(strategy, shape)
+        self.fingerprint = strategy_fingerprint(strategy)
+        self.driver = load_driver(strategy, shape, self.fingerprint)
         count = len(data.instruments)
         self.core: Core = new_core(count, limits, hours_of(data), cash=cash)
         self.state = state_of(strategy, params)
         self.books: Books = new_books(count, cash)
         room = max(0, self.market.count // 4 + ROOM) + MARGIN + 2 * count  # untouched pages cost nothing
-        self.out, self.fills = records(room, DECISION), records(room, FILL)
+        self.out, self.fills = spacious(room, DECISION), spacious(room, FILL)
         self.grown = (-1, 0)  # row at which room was last asked for, and the decisions that there were then
         self.cursor = np.zeros(8, np.int64)
 
@@ -317,7 +319,7 @@ class _Run:
             rules=self.rules,
             limits=self.limits,
             latency=self.venue.latency,
-            fingerprint=strategy_fingerprint(self.strategy),
+            fingerprint=self.fingerprint,
             count=self.market.count,
         )
 

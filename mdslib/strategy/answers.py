@@ -1,6 +1,7 @@
 """What a strategy's step returns: one plain form for every answer, of two legs.
 
-Quantities are floats in units (shares), positive; `target` takes a signed position. A limit price of nan is a market
+Quantities are floats in units (shares), positive: a `buy` or `sell` of nothing, or of less, is no valid order. `target`
+takes a signed position. A limit price of nan is a market
 order. Every function here is compiled and may be called from a step or from plain Python.
 """
 
@@ -55,7 +56,8 @@ def buy(qty: float, limit: float = NAN, tif: int = DAY) -> Answer:
     >>> buy(5.0).first.qty
     5.0
     """
-    return Answer(Leg(_ORDER, THIS, qty * 1.0, limit * 1.0, tif), _idle())
+    units = qty * 1.0
+    return Answer(Leg(_ORDER, THIS, units if units >= 0.0 else NAN, limit * 1.0, tif), _idle())
 
 
 @jit
@@ -67,7 +69,8 @@ def sell(qty: float, limit: float = NAN, tif: int = DAY) -> Answer:
     >>> sell(5.0).first.qty
     -5.0
     """
-    return Answer(Leg(_ORDER, THIS, -qty * 1.0, limit * 1.0, tif), _idle())
+    units = qty * 1.0
+    return Answer(Leg(_ORDER, THIS, -units if units >= 0.0 else NAN, limit * 1.0, tif), _idle())
 
 
 @jit

@@ -11,6 +11,7 @@ be stale. The three loops are built from the same `take` functions:
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import tempfile
@@ -25,9 +26,9 @@ from mdslib.events import EVENT_TYPES, SCHEMAS, Kind, OrderUpdate, Timer
 from mdslib.jit import borrow, compiling, jit
 from mdslib.strategy import decide
 from mdslib.strategy.contract import Strategy
-from mdslib.strategy.fingerprint import fingerprint
+from mdslib.strategy.fingerprint import fingerprint, reached_names
 from mdslib.strategy.shape import Shape
-from mdslib.strategy.source import driver_source
+from mdslib.strategy.source import driver_source, marking_kind
 
 
 class TradeColumns(NamedTuple):
@@ -93,11 +94,17 @@ def cache_folder() -> Path:
 
 def strategy_fingerprint(strategy: Strategy) -> str:
     """Return the name of everything that the strategy's decisions depend on, its parameters' values aside."""
-    functions = [*strategy.steps.values(), *(step for _, step in strategy.timers), strategy.state, *_kernels().values()]
+    functions = [*strategy.steps.values(), *(step for _, step in strategy.timers), strategy.state]
     timers = tuple((type(timer).__name__, timer[0]) for timer, _ in strategy.timers)
     kinds = tuple(int(kind) for kind in strategy.steps)
     fields = tuple((n, str(strategy.params.__annotations__[n])) for n in strategy.params._fields)
-    return fingerprint(functions, kinds, timers, fields, strategy.instruments)
+    return fingerprint(functions, kinds, timers, fields, strategy.instruments, _kernels_mark())
+
+
+@functools.cache
+def _kernels_mark() -> str:
+    """Return the fingerprint of the library's own kernels: they don't change while it runs, and a walk costs 1 ms."""
+    return fingerprint(_kernels().values())
 
 
 def _kernels() -> dict[str, Callable[..., Any]]:
@@ -126,25 +133,48 @@ def _kernels() -> dict[str, Callable[..., Any]]:
 _loaded: dict[str, ModuleType] = {}
 
 
-def load_driver(strategy: Strategy, shape: Shape) -> ModuleType:
+def load_driver(strategy: Strategy, shape: Shape, mark: str = "") -> ModuleType:
     """Return the driver module of a strategy for a shape; generated, compiled and cached as needed.
+
+    Parameters
+    ----------
+    strategy : Strategy
+    shape : Shape
+    mark : str
+        The strategy's fingerprint, where the caller has just made it.
 
     Raises
     ------
     ModelError
         Where the cache folder can't be written.
     """
-    source = driver_source(strategy, shape)
+    mark = mark or strategy_fingerprint(strategy)
+    source = driver_source(strategy, shape._replace(late=_marks_late(strategy, shape, mark)))
     if not _importable(strategy):
         source = source.replace("cache=True, ", "")
-    name = "driver_" + fingerprint(
-        [], strategy_fingerprint(strategy), source, strategy.module, strategy.params.__module__, compiling()
-    )
+    name = "driver_" + fingerprint([], mark, source, strategy.module, strategy.params.__module__, compiling())
     module = _loaded.get(name)
     if module is None or not _same_steps(module, strategy):
         module = _load(name, source, _names(strategy))
         _loaded[name] = module
     return module
+
+
+_blind: dict[str, bool] = {}  # by fingerprint: no step can see last prices
+
+
+def _marks_late(strategy: Strategy, shape: Shape, mark: str) -> bool:
+    """Tell whether last prices need not be marked on every event, which would read a column that nobody asked for.
+
+    That is so for one instrument and one kind of event, where no step can see them: then they are marked when something
+    is decided, before orders are told, and at the end.
+    """
+    one = shape.single and not strategy.timers and len(shape.kinds) == 1 and shape.kinds[0] is marking_kind(strategy)
+    if not one or shape.kinds[0] is Kind.QUOTE:
+        return False
+    if mark not in _blind:
+        _blind[mark] = "last_px" not in reached_names(strategy.steps.values())
+    return _blind[mark]
 
 
 def _importable(strategy: Strategy) -> bool:

@@ -24,6 +24,7 @@ _VERSIONED = ("numpy", "numba", "math", "builtins", "cmath", "operator")
 class _Walk:
     def __init__(self) -> None:
         self.hash = hashlib.sha256(repr((numba.__version__, np.__version__, sys.version_info[:3])).encode())
+        self.names: set[str] = set()  # every name and text that the code mentions
         self.seen: set[int] = set()
         self.modules: set[tuple[int, frozenset[str]]] = set()
 
@@ -31,6 +32,7 @@ class _Walk:
         self.hash.update(repr(parts).encode())
 
     def code(self, code: CodeType) -> None:
+        self.names.update(code.co_names, (c for c in code.co_consts if isinstance(c, str)))
         self.add(code.co_code, code.co_names, code.co_varnames[: code.co_argcount])
         for constant in code.co_consts:
             if isinstance(constant, CodeType):
@@ -135,3 +137,18 @@ def fingerprint(functions: Iterable[Callable[..., Any]], *extra: object) -> str:
     for function in functions:
         walk.function(function)
     return walk.hash.hexdigest()[:16]
+
+
+def reached_names(functions: Iterable[Callable[..., Any]]) -> set[str]:
+    """Return every name, attribute and text that the functions and all they reach mention.
+
+    Examples
+    --------
+    >>> def f(account): return account[0].position
+    >>> "position" in reached_names([f]), "last_px" in reached_names([f])
+    (True, False)
+    """
+    walk = _Walk()
+    for function in functions:
+        walk.function(function)
+    return walk.names

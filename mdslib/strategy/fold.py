@@ -288,7 +288,12 @@ def guarded(call: Any, strategy: Strategy, cursor: np.ndarray) -> None:
 
 def _joined(parts: list[Records]) -> Records:
     """Return the parts as one array that nothing else writes to."""
-    return as_records(np.concatenate(parts))
+    # As raw bytes: numpy copies structured arrays field by field, 5 us for a single record.
+    return as_records(np.concatenate([_raw(part) for part in parts]).view(DECISION))
+
+
+def _raw(part: Records) -> np.ndarray:
+    return np.asarray(part).view(np.ndarray).view(np.uint8)
 
 
 def _arrays(state: Any) -> tuple[np.ndarray, ...]:

@@ -26,6 +26,8 @@ class Shape(NamedTuple):
         The run may be told to go flat.
     alpaca : bool
         With Alpaca's refusals, so with the venue's own books.
+    late : bool
+        Last prices are marked where somebody looks, not on every event: nothing that the model reaches reads them.
     match_on : Kind or None
         The kind that orders match against.
     """
@@ -38,3 +40,4 @@ class Shape(NamedTuple):
     backtest: bool = False
     alpaca: bool = False
     match_on: Kind | None = None
+    late: bool = False

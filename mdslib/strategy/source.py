@@ -57,14 +57,14 @@ _LEGS = """\
 first = answer.first
 second = answer.second
 if first.verb != 0 or second.verb != 0:
-    for number in range(2):
+    {mark}for number in range(0 if first.verb != 0 else 1, 2 if second.verb != 0 else 1):
         leg = first if number == 0 else second
-        if leg.verb == 0:
-            continue
         told = cursor[1]
         n = note(leg.verb, leg.instrument, leg.qty, leg.limit, leg.tif, {seq}, {ts}, {k}, number, account, out, told)
         cursor[1] = n
-        if n == told or out[told].denied != 0:
+        if n == told:
+            continue
+        {noted}if out[told].denied != 0:
             continue
         if leg.verb == 3:
             {drop}continue
@@ -87,13 +87,28 @@ def driver_source(strategy: Strategy, shape: Shape) -> str:
     return "\n".join([_HEAD, _take_update(strategy, shape), *loops])
 
 
+def _last_mark(shape: Shape, row: str) -> str:
+    """Write the late marking of a row, if there is such a row."""
+    if not shape.late:
+        return ""
+    column = "price" if shape.kinds[0] is Kind.TRADE else "close"
+    return f"if {row} > 0:\n    account[0].last_px = market[0].{column}[{row} - 1]\n"
+
+
 def _indent(text: str, by: int) -> str:
     return "".join(" " * by + line if line.strip() else line for line in text.splitlines(keepends=True))
 
 
-def _legs(shape: Shape, seq: str, ts: str, k: str, after: str) -> str:
-    """Write what is done with an answer: note, check, split, reserve each leg, then `after`."""
+def _legs(shape: Shape, seq: str, ts: str, k: str, after: str, mark: str = "") -> str:
+    """Write what is done with an answer: note, check, split, reserve each leg.
+
+    A fold does `after` after every answer that is not a hold. A back-test does it where a decision was noted: a target
+    that is reached already opens no instant, or every event would have to end one.
+    """
+    noted, after = ("".join(line + "\n        " for line in after.splitlines()), "") if shape.backtest else ("", after)
     text = _LEGS.format(
+        noted=noted,
+        mark=f"{mark}\n    " if mark else "",
         seq=seq,
         ts=ts,
         k=k,
@@ -110,17 +125,18 @@ def _take(strategy: Strategy, kind: Kind, shape: Shape, seq: str, after: str, **
     ts = form.format(name="ts_event", slot="ts_event", **read)
     k = "0" if shape.single else f"int({form.format(name='instrument', slot='instrument', **read)})"
     values = {name: form.format(name=name, slot=slot, **read) for name, slot in FIELDS[kind]}
-    text = f"k = {k}\n"
+    text, mark = f"k = {k}\n", ""
     if kind is marking_kind(strategy):
         if kind is Kind.QUOTE:
             bid, ask = values["bid"], values["ask"]
             text += f"if {bid} == {bid} and {ask} == {ask}:\n    account[k].last_px = ({bid} + {ask}) * 0.5\n"
         else:
-            text += f"account[k].last_px = {values['price' if kind is Kind.TRADE else 'close']}\n"
+            mark = f"account[k].last_px = {values['price' if kind is Kind.TRADE else 'close']}"
+            text += "" if shape.late else mark + "\n"
     if kind in strategy.steps:
         event = f"{CLASS[kind]}({ts}, k, {', '.join(values.values())})"
         text += f"answer = step_{kind.name.lower()}({event}, state, account, p)\n"
-        text += _legs(shape, seq, ts, "k", after)
+        text += _legs(shape, seq, ts, "k", after, mark if shape.late else "")
     return text
 
 
@@ -196,10 +212,9 @@ def _folds(strategy: Strategy, shape: Shape) -> list[str]:
     """Write the loops without matching: research over columns, live over records."""
     signature = "fold_columns(market, kind, row, end, state, core, p, limits, out, cursor)"
     rows = [(kind, _row(strategy, kind, shape, c, i, _FULL)) for kind, c, i in _places(strategy, shape)]
-    columns = (
-        _FOLD_HEAD.format(signature=signature, end="end") + _dispatch(strategy, shape, rows) + "    cursor[0] = end\n"
-    )
-    return [columns, _fold_records(strategy, shape._replace(single=False))]
+    columns = _FOLD_HEAD.format(signature=signature, end="end") + _dispatch(strategy, shape, rows)
+    columns += _indent(_last_mark(shape, "end"), 4) + "    cursor[0] = end\n"
+    return [columns, _fold_records(strategy, shape._replace(single=False, late=False))]
 
 
 def _fold_records(strategy: Strategy, shape: Shape) -> str:
@@ -334,7 +349,7 @@ def backtest_columns(market, time, kind, row, end, last, state, core, p, limits,
 {_BORROW}    for g in range(cursor[0], end + last):
         cursor[0] = g
         if cursor[5] != 0:
-            if g == end or {{ts}} > cursor[6]:
+{{mark}}            if g == end or {{ts}} > cursor[6]:
                 settle(cursor[6], {_STATE})
                 if cursor[5] != 0:
                     return
@@ -349,7 +364,8 @@ def _backtest(strategy: Strategy, shape: Shape) -> str:
     places = _places(strategy, shape)
     rows = [(kind, _backtest_row(strategy, shape, kind, c, i)) for kind, c, i in places]
     ts = "market[0].ts_event[g]" if len(places) == 1 else "time[g]"
-    return _BACKTEST_HEAD.format(ts=ts) + _dispatch(strategy, shape, rows) + "    cursor[0] = end\n"
+    head = _BACKTEST_HEAD.format(ts=ts, mark=_indent(_last_mark(shape, "g"), 12))
+    return head + _dispatch(strategy, shape, rows) + _indent(_last_mark(shape, "end"), 4) + "    cursor[0] = end\n"
 
 
 def _backtest_row(strategy: Strategy, shape: Shape, kind: Kind, c: str, i: str) -> str:

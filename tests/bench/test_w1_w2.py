@@ -75,13 +75,11 @@ def hand_average(open_, close, fast, slow, shares, bps, row, qty, paid):
             filled += 1
             pending = 0.0
         place = i % slow
-        if i >= fast:
-            fast_sum -= ring[(i - fast) % slow]
-        if i >= slow:
-            slow_sum -= ring[place]
+        left_fast = ring[(i - fast) % slow] if i >= fast else 0.0
+        left_slow = ring[place] if i >= slow else 0.0
         ring[place] = close[i]
-        fast_sum += close[i]
-        slow_sum += close[i]
+        fast_sum += close[i] - left_fast
+        slow_sum += close[i] - left_slow
         if i + 1 < slow:
             continue
         wanted = shares if fast_sum / fast > slow_sum / slow else -shares
