@@ -34,7 +34,6 @@ class Denial(IntEnum):
     BUYING_POWER = 10
     DUPLICATE = 11
     HALT_FILE = 12
-    STALE = 13
 
 
 class TradingState(IntEnum):
@@ -228,7 +227,6 @@ _SENTENCES = {
     Denial.BUYING_POWER: "leverage allows {bound:,.2f} of gross exposure, it would be {value:,.2f}",
     Denial.DUPLICATE: "duplicate_ns is {bound:g}, an equal order was decided {value:g} ns before",
     Denial.HALT_FILE: "a person halted trading (mds halt)",
-    Denial.STALE: "the decision is {value:g} s old, max_age is {bound:g} s",
 }
 
 

@@ -80,13 +80,13 @@ def halt_command(
     """Halt trading: forbid every new order of the run (or of all runs), then cancel all working orders at the broker.
 
     It works on a hung session, since every order looks for the halt file before it is sent, and the canceling is done
-    here. To let a run trade again, remove the file that this command names.
+    here. A session that has seen the file stays halted to its end; remove the file before the next one starts.
     """
     from mdslib.config import load_settings
     from mdslib.live.halt import write_halt
 
     file = write_halt(folder, why)
-    _say(f"halted: {file} forbids new orders; remove it to allow them again")
+    _say(f"halted: {file} forbids new orders; remove it before the next session")
     if not no_cancel:
         _say(cancel_at_broker(trade_url or load_settings().trade_url))
 

@@ -27,11 +27,13 @@ class Tally:
 
 
 def kind_of_rejection(text: str) -> str:
-    """Return a rejection's text without numbers, so that equal ones count together.
+    """Return what the venue said of a rejection, without its numbers, so that equal ones count together.
 
     Examples
     --------
-    >>> kind_of_rejection("HTTP 403, code 40310000: insufficient buying power")
-    'HTTP code insufficient buying power'
+    >>> kind_of_rejection("order x (buy 5 SPY) was rejected: HTTP 403, code 40310000: insufficient buying power")
+    'insufficient buying power'
     """
-    return " ".join(word for word in text.split() if not any(c.isdigit() for c in word))[:80]
+    said = text.partition(" was rejected: ")[2] or text
+    said = said.partition(": ")[2] or said
+    return " ".join(word for word in said.split() if not any(c.isdigit() for c in word))[:80]
