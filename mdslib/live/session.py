@@ -152,7 +152,7 @@ class Session:
             with interrupts(self._stop.set):
                 return self._run(clock, link, log)
         except MdsError as error:
-            log("not-started", error=str(error))
+            log("not-started" if self.engine is None else "failed", error=str(error))
             raise
         finally:
             sys.setswitchinterval(interval)

@@ -96,6 +96,10 @@ class Fold:
         ModelError
             Where the model can't be compiled.
         """
+        if self._live is None:
+            self._live = load_driver(self.strategy, self._shape(self.strategy.market_kinds, single=False))
+        if compiling():  # an earlier session's model may have been imported anew since, so its types are others
+            self._live.fold_records.disable_compile(False)
         self.feed(np.zeros(0, RECORD))
         if compiling():
             self._live.fold_records.disable_compile()
@@ -126,10 +130,16 @@ class Fold:
         if self._live is None:
             self._live = load_driver(self.strategy, self._shape(self.strategy.market_kinds, single=False))
         arrived = as_records(arrived)
-        code = self._live_code
-        if code is None or not arrived.flags.c_contiguous or arrived.dtype != RECORD:
-            code = self._live.fold_records
         limits = self.limits or FREE
+        if self._live_code is None:
+            # Compiled already, for an earlier fold: Numba's own look-up was seen to miss it, and may compile no more.
+            code = direct(
+                self._live.fold_records, arrived, self.state, self.core, self.params, limits, self._out, self._cursor
+            )
+        elif not arrived.flags.c_contiguous or arrived.dtype != RECORD:
+            code = self._live.fold_records
+        else:
+            code = self._live_code
         decisions = self._drive(
             lambda: code(arrived, self.state, self.core, self.params, limits, self._out, self._cursor),
             len(arrived),
