@@ -149,7 +149,7 @@ class Book:
         if side not in ("bid", "ask"):
             raise DataError(f"Book.set: side must be 'bid' or 'ask', received {side!r}")
         ticks = float(price) * self._per_price
-        if not (abs(ticks) < MOST and abs(ticks - round(ticks)) < NEAR):
+        if not (abs(ticks) < MOST and abs(ticks - round(ticks)) <= NEAR * abs(ticks)):
             raise self._off_grid(price)
         if size < 0:
             raise _bad_size(price, size)
@@ -244,6 +244,11 @@ class Book:
         self.levels = kernels.Levels(old.ring, old.state, *wide)
 
     def _off_grid(self, price: float) -> DataError:
+        if abs(price) * self._per_price >= MOST:
+            return DataError(
+                f"Book: a price must be below 2**53 ticks of {self.tick!r}, received {price!r}; "
+                "make the book with the venue's tick, which is coarser"
+            )
         return DataError(
             f"Book: a price must be a multiple of the tick {self.tick!r}, received {price!r}; "
             "make the book with the venue's tick, or call refine() with a finer one"

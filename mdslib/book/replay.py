@@ -15,9 +15,8 @@ _DELTA, _ASK, _LAST, _CLEAR = int(Kind.BOOK_DELTA), int(BookFlag.ASK), int(BookF
 # What stopped `apply_deltas`; 1 is `levels.FULL`.
 OFF_GRID = 2
 BAD_SIZE = 3
-# A price is a decimal number that was rounded to a float, so its distance from the grid is a rounding error or a tenth
-# of a tick at least.
-NEAR = 0.01
+# A price on the grid is off it by rounding errors only: of the price, of the factor, and of their product.
+NEAR = 1e-15
 MOST = 2.0**53  # beyond it a float can't tell one tick from the next
 
 
@@ -58,7 +57,7 @@ def apply_deltas(book: Levels, records: Any, first: int, per_price: float, depth
         else:
             exact = record.f0 * per_price
             tick = np.rint(exact)
-            if not (abs(exact - tick) < NEAR and abs(exact) < MOST):
+            if not (abs(exact - tick) <= NEAR * abs(exact) and abs(exact) < MOST):
                 return row, OFF_GRID
             if record.i0 < 0:
                 return row, BAD_SIZE

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,15 @@ from mdslib.book import Book
 from mdslib.errors import ConfigError, did_you_mean
 from mdslib.events import BookFlag, Kind
 from mdslib.feeds.capture import Line, What, read_capture, venue_of
-from mdslib.feeds.venue import CONNECTION, Pairs, Tally, VenueDecoder, add
+from mdslib.feeds.venue import Pairs, Tally, VenueDecoder, add
 from mdslib.protocols import Records
 
+_DECODERS = {
+    "bitfinex": "BitfinexDecoder",
+    "bitmex": "BitmexDecoder",
+    "coinbase": "CoinbaseDecoder",
+    "kraken": "KrakenDecoder",
+}
 _FINEST = 12  # decimal places of the finest price grid that is tried
 
 
@@ -36,12 +43,10 @@ def decoder_for(venue: str) -> type[VenueDecoder]:
     >>> decoder_for("kraken").__name__
     'KrakenDecoder'
     """
-    from mdslib.feeds.kraken import KrakenDecoder
-
-    decoders: dict[str, type[VenueDecoder]] = {"kraken": KrakenDecoder}
-    if venue not in decoders:
-        raise ConfigError(f"no decoder reads the venue {venue!r}. {did_you_mean(venue, decoders)}")
-    return decoders[venue]
+    if venue not in _DECODERS:
+        raise ConfigError(f"no decoder reads the venue {venue!r}. {did_you_mean(venue, _DECODERS)}")
+    found: type[VenueDecoder] = getattr(import_module(f"mdslib.feeds.{venue}"), _DECODERS[venue])
+    return found
 
 
 @dataclass
@@ -122,6 +127,7 @@ class _Replay:
         self.make, self.sink = decoder, sink
         self.names = Pairs()
         self.decoders: dict[str, VenueDecoder] = {}
+        self.every: list[VenueDecoder] = []
         self.report = CaptureReport(venue, {})
 
     def run(self, lines: Iterator[Line]) -> CaptureReport:
@@ -135,18 +141,21 @@ class _Replay:
                 report.sent += 1
             elif line.what is What.REST:
                 report.rest += 1
+        for decoder in self.every:
+            for pair, tally in decoder.tallies.items():
+                add(self.of(pair).tally, tally)
         return report
 
     def connect(self, connection: str) -> VenueDecoder:
         """Begin a connection: what the venue numbers by connection begins anew."""
         self.report.connections += 1
         self.decoders[connection] = decoder = self.make(self.names)
+        self.every.append(decoder)
         return decoder
 
     def receive(self, line: Line) -> None:
         decoder = self.decoders.get(line.connection) or self.connect(line.connection)
         records = decoder.receive(line.text, line.time)
-        add(self.of(decoder.last_pair or CONNECTION).tally, decoder.last)
         for resync in decoder.take_resyncs():
             self.of(resync.pair).resyncs += 1
         if len(records):
@@ -167,10 +176,11 @@ class _Replay:
             before = book.times_crossed
             book.apply(records)
             report.crossed += book.times_crossed - before
-        if report.book is not None:
-            for quote in records[kinds == Kind.QUOTE]:
-                report.quotes_compared += 1
-                report.quotes_equal += bool(quote["f0"] == report.book.best_bid and quote["f1"] == report.book.best_ask)
+        quotes = records[kinds == Kind.QUOTE]
+        if report.book is not None and len(quotes):
+            bid, ask = quotes[-1]["f0"], quotes[-1]["f1"]
+            report.quotes_compared += 1
+            report.quotes_equal += bool(bid == report.book.best_bid and ask == report.book.best_ask)
 
 
 def _on_grid(book: Book | None, records: Records) -> Book:
@@ -179,8 +189,8 @@ def _on_grid(book: Book | None, records: Records) -> Book:
     prices = records["f0"][rows]
     places = 0 if book is None else round(-math.log10(book.tick))
     while places < _FINEST:
-        scaled = prices * 10.0**places
-        if bool((np.abs(scaled - np.rint(scaled)) < 1e-3).all()):
+        unit = 10.0**places
+        if bool((np.rint(prices * unit) / unit == prices).all()):
             break
         places += 1
     if book is None:

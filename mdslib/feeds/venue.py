@@ -41,7 +41,10 @@ class Outcome(Enum):
 
 
 class Resync(NamedTuple):
-    """A pair whose book must be subscribed anew, and the messages to send for it."""
+    """A pair whose book must be subscribed anew, and the messages to send for it.
+
+    The pair ``connection``, with nothing to send, asks to connect anew.
+    """
 
     pair: str
     why: str
@@ -141,13 +144,19 @@ class Level(NamedTuple):
 class Frame:
     """One message while it is read."""
 
-    __slots__ = ("name", "pair", "place", "rows", "tally", "ts_init", "why")
+    __slots__ = ("name", "pair", "place", "rows", "tallies", "ts_init", "why")
 
     def __init__(self, ts_init: int) -> None:
         self.ts_init = ts_init
         self.pair, self.place, self.name, self.why = "", 0, "", ""
         self.rows: list[bytes] = []
-        self.tally = Tally()  # what this message adds to its pair's account, once it was read to its end
+        # What this message adds to the accounts of its pairs, once it was read to its end; nearly always of one pair.
+        self.tallies: dict[str, Tally] = {}
+
+    @property
+    def tally(self) -> Tally:
+        """What it adds to the account of the pair that is being read."""
+        return self.tallies.setdefault(self.pair or CONNECTION, Tally())
 
 
 class VenueDecoder(ABC):
@@ -165,9 +174,7 @@ class VenueDecoder(ABC):
     unread : deque of Unread
         The latest ignored messages.
     last : Tally
-        What the last message added.
-    last_pair : str
-        The pair that it was of; empty where it belongs to none.
+        What the last message added to the account of its pair, the first if it has several.
     """
 
     venue: ClassVar[str]
@@ -178,7 +185,6 @@ class VenueDecoder(ABC):
         self.tallies: dict[str, Tally] = {}
         self.unread: deque[Unread] = deque(maxlen=_KEPT)
         self.last = Tally()
-        self.last_pair = ""
         self._resyncs: list[Resync] = []
         self._frame = Frame(0)
 
@@ -216,14 +222,15 @@ class VenueDecoder(ABC):
             outcome = self._read(data)
         except (msgspec.DecodeError, UnicodeError, ValueError, TypeError, LookupError, AttributeError) as error:
             outcome = self._unreadable(error)
-        tally = now.tally
+        tally = next(iter(now.tallies.values())) if now.tallies else now.tally
         tally.messages += 1
         setattr(tally, outcome.value, 1)
         tally.names[now.name] += 1
         if outcome is Outcome.IGNORED:
             self.unread.append(Unread(now.pair, now.why or now.name, data[:2000].decode("utf-8", "replace")))
-        self.last, self.last_pair = tally, now.pair
-        add(self.tallies.setdefault(now.pair or CONNECTION, Tally()), tally)
+        self.last = tally
+        for pair, part in now.tallies.items():
+            add(self.tallies.setdefault(pair, Tally()), part)
         found: Records = np.frombuffer(bytearray(b"".join(now.rows)), RECORD)
         return found
 
@@ -234,7 +241,7 @@ class VenueDecoder(ABC):
 
     def _unreadable(self, error: Exception) -> Outcome:
         now = self._frame
-        now.tally, now.rows = Tally(), []
+        now.tallies, now.rows = {}, []
         now.why = f"{now.name or 'message'} can't be read: {type(error).__name__}: {error}"
         if now.name.startswith("book") and self.pairs.place(now.pair) is not None:
             self._distrust(now.why)
@@ -265,17 +272,20 @@ class VenueDecoder(ABC):
     def _lots(self, text: str) -> int:
         return whole(text, self.pairs.exponent(self._frame.pair, self.lot_places))
 
-    def _distrust(self, why: str) -> None:
-        """Note that the pair's book is not the venue's any more."""
+    def _distrust(self, why: str, pair: str = "") -> None:
+        """Note that a pair's book is not the venue's any more: a GAP, until its next snapshot."""
         now = self._frame
-        self._forget(now.pair)
-        self._gap(now.place)
-        self._resyncs.append(Resync(now.pair, why, self._resync_messages(now.pair)))
+        pair = pair or now.pair
+        messages = self._resync_messages(pair)
+        self._forget(pair)
+        place = self.pairs.place(pair)
+        if place is not None:
+            now.rows.append(_PACK(0, now.ts_init, now.ts_init, Kind.GAP, 0, place, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0))
+        self._resyncs.append(Resync(pair, why, messages))
 
-    def _gap(self, place: int) -> None:
-        """Add a GAP: events of this instrument were missed, so its book is not known until its next snapshot."""
-        now = self._frame
-        now.rows.append(_PACK(0, now.ts_init, now.ts_init, Kind.GAP, 0, place, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0))
+    def _reconnect(self, why: str) -> None:
+        """Ask for a new connection."""
+        self._resyncs.append(Resync(CONNECTION, why, ()))
 
     def _book(
         self,

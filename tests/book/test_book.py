@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -179,11 +180,28 @@ def test_a_price_off_the_grid_is_refused_and_what_came_before_it_stays():
         book.set("bid", 10.25, 1)
 
 
-@pytest.mark.parametrize("price", [math.nan, math.inf, 1e300])
-def test_a_price_that_is_no_number_or_too_large_for_ticks_is_refused(price):
-    with pytest.raises(DataError, match="multiple of the tick"):
+def test_a_price_far_finer_than_the_tick_is_off_the_grid_too():
+    for price in (0.0001, 100.0001):
+        with pytest.raises(DataError, match="multiple of the tick"):
+            Book(0.5).apply(delta(0, price, 1))
+
+
+@given(st.integers(1, 2**50), st.sampled_from([1e-8, 1e-5, 0.01, 0.05, 0.1, 0.25, 1.0, 5.0]))
+def test_every_price_on_the_grid_is_taken_and_comes_back(ticks, tick):
+    price = float(Decimal(ticks) * Decimal(repr(tick)))
+    book = Book(tick)
+    book.apply(delta(0, price, 1))
+    assert book.best_bid == price
+
+
+@pytest.mark.parametrize(
+    ("price", "text"),
+    [(math.nan, "multiple of the tick"), (math.inf, r"below 2\*\*53 ticks"), (1e300, r"below 2\*\*53 ticks of 0\.5")],
+)
+def test_a_price_that_is_no_number_or_too_large_for_ticks_is_refused(price, text):
+    with pytest.raises(DataError, match=text):
         Book(0.5).apply(delta(0, price, 1))
-    with pytest.raises(DataError, match="multiple of the tick"):
+    with pytest.raises(DataError, match=text):
         Book(0.5).set("bid", price, 1)
 
 
