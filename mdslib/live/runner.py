@@ -148,6 +148,11 @@ def _prepare(plan: Plan) -> Path:
             f"notebook must be a file, received {str(plan.notebook)!r}; the shipped one is runners/live.ipynb"
         )
     run_dir = plan.run_dir.absolute()
+    if any((run_dir / "tape").glob("*.tape")):  # a second start must not replace its notebook and verdict
+        raise errors.ConfigError(
+            f"run folder {run_dir} holds the tape of an earlier start of this run, or of one that runs now; "
+            "move that folder away, or choose another with --run-dir"
+        )
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
         for name in (VERDICT, STOP, HEARTBEAT):
