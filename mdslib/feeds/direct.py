@@ -121,7 +121,8 @@ class DirectConnection:
         """Send a text."""
         with self._mutex:
             if self.protocol.state is not OPEN:
-                raise ConnectionClosed(self.protocol.close_rcvd, self.protocol.close_sent)
+                said = self.protocol
+                raise ConnectionClosed(said.close_rcvd, said.close_sent, said.close_rcvd_then_sent)
             self.protocol.send_text(text.encode())
             self._flush()
 
