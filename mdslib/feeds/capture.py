@@ -1,17 +1,19 @@
 """Reading captures: what a client sent and received, line by line, as it was recorded.
 
-Two forms are read, each plain or compressed (``.zst``, ``.gz``):
+Three forms are read, each plain or compressed (``.zst``, ``.gz``):
 
 * cryptofeed's raw capture: ``<url> <-> <time>`` opens a connection, ``<url> <- <time>: <text>`` is what the client
   sent, ``<time>: <text>`` what it received, ``<url> -> <time>: <text>`` a REST response, ``configuration: <text>`` a
   note. One file is one connection; a session's files, ``KRAKEN.ws.48.0`` and so on, are merged by time.
 * one JSON message a line, received in this order at times unknown.
+* ``.json``: one message, on as many lines as it likes; a REST response if its name begins with ``http``.
 """
 
 from __future__ import annotations
 
 import heapq
 import io
+import itertools
 import re
 from collections.abc import Iterator
 from enum import Enum
@@ -38,7 +40,7 @@ class What(Enum):
 
 
 class Line(NamedTuple):
-    """One line: `time` in ns UTC (0 where the capture has none), `connection` the name of its file."""
+    """One line: `time` in ns UTC (0 where the capture has none), `connection` its file."""
 
     time: int
     connection: str
@@ -48,7 +50,7 @@ class Line(NamedTuple):
 
 
 def capture_files(path: Path) -> list[Path]:
-    """Return a capture's files: the file itself, or those of a folder, in order of name.
+    """Return a capture's files: the file itself, or those of a folder and the folders in it, in order of name.
 
     Raises
     ------
@@ -61,26 +63,20 @@ def capture_files(path: Path) -> list[Path]:
         raise DataError(
             f"capture: there is no file or folder {path}; give a capture's file, or the folder of its files"
         )
-    files = sorted(file for file in path.iterdir() if file.is_file() and file.suffix not in _IGNORED)
+    files = sorted(file for file in path.rglob("*") if file.is_file() and file.suffix not in _IGNORED)
     if not files:
         raise DataError(f"capture: the folder {path} holds no files; give a capture's file, or the folder of its files")
     return files
 
 
-def read_capture(path: Path) -> Iterator[Line]:
-    """Yield a capture's lines in order of time; lines of one file keep their order.
-
-    Parameters
-    ----------
-    path : Path
-        A file, or a folder whose files are one session.
+def read_capture(*files: Path) -> Iterator[Line]:
+    """Yield the lines of a capture's files in order of time; lines of one file keep their order.
 
     Raises
     ------
     DataError
         If a file is no capture, or its compression is damaged; names the file and the line.
     """
-    files = capture_files(path)
     return heapq.merge(*(_read_file(file) for file in files), key=lambda line: line.time)
 
 
@@ -89,6 +85,10 @@ def _read_file(file: Path) -> Iterator[Line]:
     number = 0
     try:
         with _open(file) as lines:
+            if file.suffix == ".json":
+                what = What.REST if file.name.startswith("http") else What.RECEIVED
+                yield Line(0, str(file), what, "", lines.read())
+                return
             for number, raw in enumerate(lines, 1):
                 text = raw.strip()
                 if not text:
@@ -111,7 +111,7 @@ def _open(file: Path) -> IO[bytes]:
 
 
 def _parse(file: Path, number: int, text: bytes) -> Line:
-    name = file.name
+    name = str(file)
     if text[:1] in b"{[":
         return Line(0, name, What.RECEIVED, "", text)
     if text.startswith(b"configuration: "):
@@ -119,52 +119,51 @@ def _parse(file: Path, number: int, text: bytes) -> Line:
     found = _LINE.fullmatch(text)
     if found is None:
         raise DataError(
-            f"capture: {name}, line {number} must be '<time>: <message>' or a JSON message, received {text[:60]!r}; "
-            "is it a capture?"
+            f"capture: {file.name}, line {number} must be '<time>: <message>' or a JSON message, "
+            f"received {text[:60]!r}; is it a capture?"
         )
     url, arrow, time, rest = found.groups()
     what = {None: What.RECEIVED, b"<->": What.CONNECTED, b"<-": What.SENT, b"->": What.REST}[arrow]
     return Line(whole(time.decode(), 9), name, what, (url or b"").decode(), rest or b"")
 
 
-def venue_of(path: Path) -> str:
-    """Return the venue that a capture is of, by the address it was connected to, or by its first messages.
+def dialect_of(file: Path) -> str:
+    """Return the protocol that a file's messages are in: a venue's name, and its version where there are several.
+
+    Told by the address that the client connected to, or the name of the file's folder, and by the first messages.
 
     Raises
     ------
     DataError
-        If neither tells.
+        If none of them tells.
     """
-    for line in _first_lines(path):
-        for venue, mark in _ADDRESSES:
-            if mark in line.url:
-                return venue
-        if line.what is What.RECEIVED:
-            for venue, pattern in _SHAPES:
-                if pattern.search(line.text[:400]):
-                    return venue
-    raise DataError(
-        f"capture: {path} does not tell its venue; name it: --venue {' or '.join(v for v, _ in _ADDRESSES)}"
-    )
+    venue = file.parent.name if file.parent.name in _ADDRESSES else ""
+    for line in itertools.islice(_read_file(file), _LOOKED_AT):
+        venue = next((name for name, mark in _ADDRESSES.items() if mark in line.url), venue)
+        if line.what is not What.RECEIVED:
+            continue
+        for dialect, shape in _SHAPES.items():
+            if dialect.startswith(venue) and shape.search(line.text):
+                return dialect
+    if venue:
+        return venue
+    known = ", ".join(sorted(_SHAPES))
+    raise DataError(f"capture: {file} does not tell whose protocol it is in; name it with --venue: {known}")
 
 
-def _first_lines(path: Path) -> Iterator[Line]:
-    for file in capture_files(path):
-        for number, line in enumerate(_read_file(file)):
-            yield line
-            if number > 100:
-                break
-
-
-_ADDRESSES = (
-    ("kraken", "kraken.com"),
-    ("bitfinex", "bitfinex.com"),
-    ("bitmex", "bitmex.com"),
-    ("coinbase", "coinbase.com"),
-)
-_SHAPES = (
-    ("bitmex", re.compile(rb'"table":|BitMEX')),
-    ("coinbase", re.compile(rb'"product_id"')),
-    ("bitfinex", re.compile(rb'"chanId"|"serverId"')),
-    ("kraken", re.compile(rb'"channelID"|"connectionID"')),
-)
+_LOOKED_AT = 100  # lines
+_ADDRESSES = {
+    "bitfinex": "bitfinex.com",
+    "bitmex": "bitmex.com",
+    "coinbase": "coinbase.com",
+    "kraken": "kraken.com",
+}
+# What only one protocol's messages say, most telling first.
+_SHAPES = {
+    "bitmex": re.compile(rb'"table"\s*:|BitMEX'),
+    "coinbase-advanced": re.compile(rb'"sequence_num"\s*:'),
+    "coinbase": re.compile(rb'"product_id"\s*:.*"type"\s*:|"type"\s*:.*"product_id"\s*:|"type"\s*:\s*"subscriptions"'),
+    "bitfinex": re.compile(rb'"chanId"|"serverId"'),
+    "kraken": re.compile(rb'"channelID"|"connectionID"'),
+    "kraken-v2": re.compile(rb'"method"\s*:|"channel"\s*:|"feed"\s*:'),
+}

@@ -110,7 +110,7 @@ class KrakenDecoder(VenueDecoder):
 
     def _check(self, book: WireBook, sent: int) -> None:
         now = self._frame
-        ours = crc32("".join(book.best(1, _CHECKED) + book.best(0, _CHECKED)).encode())
+        ours = checksum(book)
         if ours == sent:
             now.tally.checksums_ok += 1
             return
@@ -137,6 +137,11 @@ class KrakenDecoder(VenueDecoder):
             dumps({"event": event, "pair": [pair], "subscription": subscription})
             for event in ("unsubscribe", "subscribe")
         )
+
+
+def checksum(book: WireBook) -> int:
+    """Return Kraken's checksum of a book whose texts are `digits`: ten asks, then ten bids, best first."""
+    return crc32("".join(book.best(1, _CHECKED) + book.best(0, _CHECKED)).encode())
 
 
 def digits(text: str) -> str:

@@ -15,23 +15,25 @@ from typing import Any
 import numpy as np
 
 from mdslib.book import Book
-from mdslib.errors import ConfigError, did_you_mean
+from mdslib.errors import ConfigError, DataError, did_you_mean
 from mdslib.events import BookFlag, Kind
-from mdslib.feeds.capture import Line, What, read_capture, venue_of
+from mdslib.feeds.capture import Line, What, capture_files, dialect_of, read_capture
 from mdslib.feeds.venue import Pairs, Tally, VenueDecoder, add
 from mdslib.protocols import Records
 
 _DECODERS = {
-    "bitfinex": "BitfinexDecoder",
-    "bitmex": "BitmexDecoder",
-    "coinbase": "CoinbaseDecoder",
-    "kraken": "KrakenDecoder",
+    "bitfinex": "bitfinex:BitfinexDecoder",
+    "bitmex": "bitmex:BitmexDecoder",
+    "coinbase": "coinbase:CoinbaseDecoder",
+    "coinbase-advanced": "coinbase_advanced:AdvancedDecoder",
+    "kraken": "kraken:KrakenDecoder",
+    "kraken-v2": "kraken_v2:KrakenV2Decoder",
 }
 _FINEST = 12  # decimal places of the finest price grid that is tried
 
 
-def decoder_for(venue: str) -> type[VenueDecoder]:
-    """Return the decoder of a venue.
+def decoder_for(dialect: str) -> type[VenueDecoder]:
+    """Return the decoder of a venue's protocol.
 
     Raises
     ------
@@ -40,12 +42,13 @@ def decoder_for(venue: str) -> type[VenueDecoder]:
 
     Examples
     --------
-    >>> decoder_for("kraken").__name__
-    'KrakenDecoder'
+    >>> decoder_for("kraken-v2").__name__
+    'KrakenV2Decoder'
     """
-    if venue not in _DECODERS:
-        raise ConfigError(f"no decoder reads the venue {venue!r}. {did_you_mean(venue, _DECODERS)}")
-    found: type[VenueDecoder] = getattr(import_module(f"mdslib.feeds.{venue}"), _DECODERS[venue])
+    if dialect not in _DECODERS:
+        raise ConfigError(f"no decoder reads the venue {dialect!r}. {did_you_mean(dialect, _DECODERS)}")
+    module, _, name = _DECODERS[dialect].partition(":")
+    found: type[VenueDecoder] = getattr(import_module(f"mdslib.feeds.{module}"), name)
     return found
 
 
@@ -118,13 +121,24 @@ def replay_capture(path: Path, venue: str = "", sink: Callable[[Records], None] 
     ConfigError
         If no decoder reads the venue.
     """
-    venue = venue or venue_of(path)
-    return _Replay(venue, decoder_for(venue), sink).run(read_capture(path))
+    files = capture_files(path)
+    dialects = {str(file): venue or dialect_of(file) for file in files}
+    venues = sorted({dialect.partition("-")[0] for dialect in dialects.values()})
+    if len(venues) > 1 and sink is not None:
+        raise DataError(f"capture: {path} holds {', '.join(venues)}; to get their records, replay each by itself")
+    reports: list[CaptureReport] = []
+    for one in venues:
+        ours = {name: decoder_for(dialect) for name, dialect in dialects.items() if dialect.partition("-")[0] == one}
+        lines = read_capture(*map(Path, ours))
+        reports.append(_Replay(one, ours, sink).run(lines))
+    return reports[0] if len(reports) == 1 else _joined(reports)
 
 
 class _Replay:
-    def __init__(self, venue: str, decoder: type[VenueDecoder], sink: Callable[[Records], None] | None) -> None:
-        self.make, self.sink = decoder, sink
+    def __init__(
+        self, venue: str, decoders: dict[str, type[VenueDecoder]], sink: Callable[[Records], None] | None
+    ) -> None:
+        self.make, self.sink = decoders, sink
         self.names = Pairs()
         self.decoders: dict[str, VenueDecoder] = {}
         self.every: list[VenueDecoder] = []
@@ -149,7 +163,7 @@ class _Replay:
     def connect(self, connection: str) -> VenueDecoder:
         """Begin a connection: what the venue numbers by connection begins anew."""
         self.report.connections += 1
-        self.decoders[connection] = decoder = self.make(self.names)
+        self.decoders[connection] = decoder = self.make[connection](self.names)
         self.every.append(decoder)
         return decoder
 
@@ -181,6 +195,16 @@ class _Replay:
             bid, ask = quotes[-1]["f0"], quotes[-1]["f1"]
             report.quotes_compared += 1
             report.quotes_equal += bool(bid == report.book.best_bid and ask == report.book.best_ask)
+
+
+def _joined(reports: list[CaptureReport]) -> CaptureReport:
+    """Return one report of several venues; its pairs bear their venue's name."""
+    total = CaptureReport(", ".join(report.venue for report in reports), {})
+    for report in reports:
+        total.pairs |= {f"{report.venue}:{pair}": found for pair, found in report.pairs.items()}
+        for name in ("sent", "rest", "connections", "records"):
+            setattr(total, name, getattr(total, name) + getattr(report, name))
+    return total
 
 
 def _on_grid(book: Book | None, records: Records) -> Book:

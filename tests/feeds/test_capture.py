@@ -10,7 +10,7 @@ import pytest
 
 from mdslib.cli import run
 from mdslib.errors import ConfigError, DataError
-from mdslib.feeds.capture import What, read_capture, venue_of
+from mdslib.feeds.capture import What, capture_files, dialect_of, read_capture
 from mdslib.feeds.replay import replay_capture
 
 TEXT = b"""configuration: {"ticker":[]}
@@ -46,27 +46,71 @@ def test_files_of_a_folder_are_merged_by_time_and_keep_their_own_order(tmp_path:
     (tmp_path / "a").write_bytes(b"1.0: [1]\n3.0: [3]\n2.0: [4]\n")
     (tmp_path / "b").write_bytes(b"2.0: [2]\n4.0: [5]\n")
     (tmp_path / "README.md").write_bytes(b"not a capture")
-    assert [line.text for line in read_capture(tmp_path)] == [b"[1]", b"[2]", b"[3]", b"[4]", b"[5]"]
+    assert [line.text for line in read_capture(*capture_files(tmp_path))] == [b"[1]", b"[2]", b"[3]", b"[4]", b"[5]"]
 
 
-def test_the_venue_is_told_by_address_or_by_the_messages(tmp_path: Path):
-    (tmp_path / "K.0").write_bytes(TEXT)
-    assert venue_of(tmp_path) == "kraken"
-    (tmp_path / "K.0").write_bytes(b'{"type":"open","product_id":"BTC-USD"}\n')
-    assert venue_of(tmp_path) == "coinbase"
+@pytest.mark.parametrize(
+    ("text", "dialect"),
+    [
+        (TEXT, "kraken"),
+        (b'wss://ws.kraken.com/v2 <-> 2.25\n2.5: {"channel":"status","type":"update"}\n', "kraken-v2"),
+        (b'{"channelID":1,"event":"subscriptionStatus"}\n', "kraken"),
+        (b'{"method":"pong"}\n', "kraken-v2"),
+        (b'{"type":"open","product_id":"BTC-USD"}\n', "coinbase"),
+        (b'{"channel":"heartbeats","sequence_num":0,"events":[]}\n', "coinbase-advanced"),
+        (b'{"event":"info","serverId":"x"}\n', "bitfinex"),
+        (b'{"info":"Welcome to the BitMEX Realtime API."}\n', "bitmex"),
+    ],
+)
+def test_the_protocol_is_told_by_address_or_by_the_messages(tmp_path: Path, text: bytes, dialect: str):
+    (tmp_path / "K.0").write_bytes(text)
+    assert dialect_of(tmp_path / "K.0") == dialect
+
+
+def test_a_capture_that_does_not_tell_its_protocol_is_refused(tmp_path: Path):
     (tmp_path / "K.0").write_bytes(b'{"a":1}\n')
-    with pytest.raises(DataError, match="does not tell its venue; name it: --venue kraken or "):
-        venue_of(tmp_path)
+    with pytest.raises(
+        DataError, match=r"K\.0 does not tell whose protocol it is in; name it with --venue: bitfinex, "
+    ):
+        dialect_of(tmp_path / "K.0")
+
+
+def test_a_json_file_is_one_message_and_a_rest_response_by_its_name(tmp_path: Path):
+    (tmp_path / "ws_a.json").write_bytes(b'{\n  "event": "heartbeat"\n}\n')
+    (tmp_path / "http_b.json").write_bytes(b'{"error":\n []}')
+    lines = list(read_capture(*capture_files(tmp_path)))
+    assert [line.what for line in lines] == [What.REST, What.RECEIVED]
+    found = replay_capture(tmp_path, "kraken").as_dict()
+    assert (found["messages"], found["control"], found["rest"]) == (1, 1, 1)
+
+
+def test_a_reconnection_begins_anew_what_is_numbered_by_connection(tmp_path: Path):
+    begin = (
+        'wss://api.bitfinex.com/ws/2 <-> {0}\n{0}: {{"event":"conf","status":"OK","flags":65536}}\n{0}: [5,"hb",1]\n'
+    )
+    (tmp_path / "B.0").write_text(begin.format(1) + '1: [5,"hb",2]\n' + begin.format(2))
+    found = replay_capture(tmp_path).as_dict()
+    assert (found["connections"], found["sequence_gaps"], found["messages"]) == (2, 0, 5)
+
+
+def test_folders_of_several_venues_are_replayed_apart_and_their_pairs_bear_the_venue(shared_data: Path):
+    found = replay_capture(shared_data / "venue_messages").as_dict()
+    assert found["venue"] == "bitmex, coinbase, kraken"
+    assert found["messages"] == found["decoded"] + found["control"] + found["ignored"] == 56
+    assert found["pairs"]["kraken:BTC/USD"]["checksums_bad"] == 1  # the example was edited by hand
+    assert found["crossed"] == 0
+    with pytest.raises(DataError, match="holds bitmex, coinbase, kraken; to get their records, replay each by itself"):
+        replay_capture(shared_data / "venue_messages", sink=lambda records: None)
 
 
 def test_what_is_no_capture_is_refused_with_its_place(tmp_path: Path):
     with pytest.raises(DataError, match=r"capture: there is no file or folder .*none; give a capture's file"):
-        list(read_capture(tmp_path / "none"))
+        capture_files(tmp_path / "none")
     with pytest.raises(DataError, match="holds no files"):
-        list(read_capture(tmp_path))
+        capture_files(tmp_path)
     (tmp_path / "K").write_bytes(b"1.0: [1]\nhello\n")
     with pytest.raises(DataError, match=r"capture: K, line 2 must be '<time>: <message>' or a JSON message, received"):
-        list(read_capture(tmp_path))
+        list(read_capture(tmp_path / "K"))
 
 
 def test_a_damaged_file_is_named_with_the_last_good_line(tmp_path: Path):

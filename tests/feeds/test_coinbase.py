@@ -10,7 +10,7 @@ import pytest
 
 from mdslib.book import Book
 from mdslib.events import BookFlag, Kind, unpack_conditions
-from mdslib.feeds.capture import What, read_capture
+from mdslib.feeds.capture import What, capture_files, read_capture
 from mdslib.feeds.coinbase import CoinbaseDecoder
 from mdslib.feeds.replay import replay_capture
 from mdslib.feeds.venue import Pairs
@@ -141,7 +141,7 @@ def test_the_capture_of_2021_is_accounted_for(shared_data: Path):
 
 def test_every_ticker_after_a_pairs_first_has_the_books_best_prices(shared_data: Path):
     decoder, books, first, compared = CoinbaseDecoder(), {}, set(), 0
-    for line in read_capture(shared_data / "coinbase_20210417"):
+    for line in read_capture(*capture_files(shared_data / "coinbase_20210417")):
         if line.what is not What.RECEIVED:
             continue
         for record in decoder.receive(line.text, line.time).reshape(-1, 1):
