@@ -20,9 +20,11 @@ import numpy as np
 from mdslib.clock import Clock, SteppedClock, monotonic_ns
 from mdslib.desk import Desk, control_record, mark_record
 from mdslib.errors import FeedError, MdsError, ModelRaised, SessionError
-from mdslib.events import RECORD, Kind
+from mdslib.events import Kind
 from mdslib.live.barriers import Barriers
+from mdslib.live.batch import HALT, REDUCE, fault_records, inside, joined, market_events, placed
 from mdslib.live.due import FLATTEN, Due
+from mdslib.live.ending import CLOSED, SETTLE, Ending
 from mdslib.live.latency import Latency
 from mdslib.live.mailbox import Item, Mailbox
 from mdslib.live.orderflow import Log, OrderFlow, Sides
@@ -37,13 +39,6 @@ from mdslib.tape import Side, SideKind
 
 POLL = 0.02  # s; longest sleep of the deciding thread, so that timers and the close are never late by more
 PAUSE = 50_000  # ns between two frames, from the end of the one; where it is shorter, the reader hands over
-SETTLE = 10.0  # s that an ended session may take to settle its orders
-CALM = 0.5  # s without a word, after which nothing more is expected
-GRACE = 2.0  # s likewise after the close at a real venue: prints of before the close may still be on their way
-LEFT_OPEN = 3.0  # s likewise where orders still work, as a GTC order does
-REDUCE, HALT = 1, 2
-CLOSED = "the session closed"
-MARKET = bytes((Kind.TRADE, Kind.QUOTE, Kind.BAR))
 
 
 class Engine:
@@ -92,7 +87,6 @@ class Engine:
         self.last_event = 0
         self.failure: MdsError | None = None
         self.broken = False  # the model failed: record, but fold no more
-        self.reason = ""  # why the session ended
         self.finished = threading.Event()
         self._box = Mailbox()
         # A disk is waited for by the deciding thread, never by the reader; in lock-step an instant is dealt with whole.
@@ -103,8 +97,12 @@ class Engine:
         self._barriers = Barriers()
         self._frames = 0
         self._last_frame: int | None = None  # how many a local exchange has sent in all, once its day is over
-        self._quiet = 0  # monotonic time of the last thing that mattered
-        self._ending: int | None = None  # monotonic time by which what is open must have settled
+        self._ending = Ending(grace=link is None)
+
+    @property
+    def reason(self) -> str:
+        """Why the session ended, or ends."""
+        return self._ending.reason
 
     @property
     def workers(self) -> Workers:
@@ -199,7 +197,7 @@ class Engine:
     def _abandon(self, error: MdsError) -> None:
         """End without the tape: nothing can be recorded any more, so nothing may work any more."""
         self.failure = self.failure or error
-        self.reason = self.reason or "recording failed"
+        self._ending.begin("recording failed")
         self.flow.cancel_working()
         self.workers.idle.wait(SETTLE)
         self.log("engine-failed", error=str(error))
@@ -214,8 +212,10 @@ class Engine:
             self._deal(items)
             self._watch_close()
             self.flow.ask_silent()
-        if self._ending is not None and self._settled():
-            self._finish()
+        if self.reason:
+            busy = not self.workers.idle.is_set() or (self._ending.at_close and len(self._box) > 0)
+            if self._ending.settled(busy=busy, working=bool(self.desk.working())):
+                self._finish()
 
     def _waiting(self) -> list[Item]:
         """Return everything that waits, oldest first."""
@@ -242,18 +242,18 @@ class Engine:
             if item[0] == "market":
                 received = received or item[2]
                 self.handover.add(taken - item[2])
-                parts.append(self._inside(item[1]))
+                parts.append(inside(item[1], (self.open, self.close), self.tally.outside))
                 continue
             if item[0] in ("update", "answer"):
-                self._quiet = monotonic_ns()
+                self._ending.heard()
             parts += self._records_of(item, now, sides)
         if self.flow.lost:
             self.flow.lost = False
             parts.append(self._control(REDUCE, "an order never arrived", now, sides))
         parts = [part for part in parts if len(part)]
         if parts:
-            if self.reason == CLOSED:
-                self._quiet = monotonic_ns()
+            if self._ending.at_close:
+                self._ending.heard()
             self._fold(parts, sides, now, received)
 
     def _records_of(self, item: Item, now: int, sides: Sides) -> list[Records]:
@@ -269,32 +269,20 @@ class Engine:
             return [self._control(item[1], item[2], now, sides)]
         if what == "failure":
             return self._failed(item[1], now, sides)
-        if what == "stop" and self._ending is None:
+        if what == "stop" and not self.reason:
             self._begin_end(item[1])
             return [self._control(FLATTEN if self._flatten_on_stop else HALT, item[1], now, sides)]
         if what == "barrier" and item[1]["phase"] == "end":
             self._last_frame = int(item[1].get("frames", 0))
         return []
 
-    def _inside(self, records: Records) -> Records:
-        """Return the events of the session: open <= time < close, and the bars that are stamped at the close."""
-        ts = records["ts_event"]
-        times = ts.tolist()  # a frame is short: looking at plain numbers is quicker than three arrays
-        if times and min(times) >= self.open and max(times) < self.close:
-            return records
-        end = np.where(records["kind"] == int(Kind.BAR), self.close + 1, self.close)
-        inside = (ts >= self.open) & (ts < end)
-        self.tally.outside["before the open"] += int(np.count_nonzero(ts < self.open))
-        self.tally.outside["after the close"] += int(np.count_nonzero(ts >= end))
-        return records if inside.all() else records[inside]
-
     def _fold(self, parts: list[Records], sides: Sides, now: int, received: int) -> None:
-        batch = parts[0] if len(parts) == 1 else _joined(parts)
+        batch = joined(parts)
         if isinstance(self.clock, SteppedClock):
             batch["ts_init"] = now
-        self.tape.append(batch, _placed(parts, sides))
+        self.tape.append(batch, placed(parts, sides))
         self.tally.batches += 1
-        self.tally.events += len(batch) - len(batch["kind"].tobytes().translate(None, MARKET))
+        self.tally.events += market_events(batch)
         self.last_event = int(batch["ts_event"][-1])
         if self.broken:
             self.tally.unfolded += len(batch)
@@ -340,10 +328,7 @@ class Engine:
         if error.decisions is not None and len(error.decisions):
             self._carry_out(error.decisions, now)
         seq = int(batch["seq"][error.row])
-        fault = mark_record(Kind.FAULT, self.last_event, now)
-        fault["i0"] = seq
-        both = np.concatenate([fault, control_record(HALT, self.last_event, now)])
-        self.tape.append(both, [Side(0, SideKind.ERROR, str(error)), Side(1, SideKind.COMMAND, "the model failed")])
+        self.tape.append(*fault_records(seq, str(error), self.last_event, now))
         self.log("model-failed", error=str(error), record=seq)
         self.flow.cancel_working()
 
@@ -361,7 +346,7 @@ class Engine:
         self.log("failure", error=str(error))
         gap = mark_record(Kind.GAP, now, now)
         sides.append((gap, Side(0, SideKind.ERROR, str(error))))
-        if self._ending is not None:
+        if self.reason:
             return [gap]
         self._begin_end("the feed or the order stream ended" if isinstance(error, FeedError) else "a thread failed")
         return [gap, self._control(HALT, str(error), now, sides)]
@@ -405,50 +390,18 @@ class Engine:
             self._begin_end(CLOSED)
 
     def _begin_end(self, why: str) -> None:
-        if self._ending is None:
-            self.reason = why
-            self._quiet = monotonic_ns()
-            self._ending = self._quiet + int(SETTLE * 1e9)
+        if self._ending.begin(why):
             self.log("ending", why=why)
-
-    def _settled(self) -> bool:
-        """Tell whether nothing more is to come: orders are answered and have ended, all is calm, or time is up."""
-        assert self._ending is not None
-        now = monotonic_ns()
-        if now > self._ending:
-            return True
-        if not self.workers.idle.is_set() or (self.reason == CLOSED and len(self._box)):
-            self._quiet = now
-            return False
-        calm = GRACE if self.link is None and self.reason == CLOSED else CALM
-        return now - self._quiet > 1e9 * (max(calm, LEFT_OPEN) if self.desk.working() else calm)
 
     def _finish(self) -> None:
         """Write CLOSE with the state's digest; a session that ended early is closed before its time, and says so."""
         now = self.clock.now()
-        ts = now if self.reason == CLOSED else min(now, self.close - 1)
+        ts = now if self._ending.at_close else min(now, self.close - 1)
         self.tape.append(mark_record(Kind.CLOSE, ts, now), [Side(0, SideKind.DIGEST, self.fold.digest())])
         self.log("closed", why=self.reason, records=self.tape.next_seq - 1)
         self.finished.set()
 
     def never_began(self, why: str) -> None:
         """Close the tape of a session that was stopped before its thread started."""
-        self.reason = why
+        self._ending.begin(why)
         self._finish()
-
-
-def _joined(parts: list[Records]) -> Records:
-    """Return records as one array; joined as bytes, since numpy copies records field by field, 5 us for one."""
-    return np.concatenate([part.view(np.uint8) for part in parts]).view(RECORD)
-
-
-def _placed(parts: list[Records], sides: Sides) -> list[Side]:
-    """Return the texts with the row of their record in the joined batch."""
-    if not sides:
-        return []
-    starts: dict[int, int] = {}
-    at = 0
-    for part in parts:
-        starts[id(part)] = at
-        at += len(part)
-    return [side._replace(row=starts[id(records)] + side.row) for records, side in sides if id(records) in starts]

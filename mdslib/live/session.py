@@ -20,9 +20,10 @@ from mdslib.clock import Clock, WallClock, monotonic_ns
 from mdslib.desk import Desk, opening_record
 from mdslib.errors import BrokerError, MdsError, SessionError, TapeError
 from mdslib.events import Kind
+from mdslib.live.batch import HALT
 from mdslib.live.conclude import books, interrupts, verdict_of
 from mdslib.live.display import Display
-from mdslib.live.engine import HALT, Engine
+from mdslib.live.engine import Engine
 from mdslib.live.halt import halt_files, halted
 from mdslib.live.log import SessionLog
 from mdslib.live.plan import LivePlan, make_plan

@@ -23,8 +23,10 @@ from mdslib.errors import (
     TapeError,
 )
 from mdslib.events import Kind, Status
-from mdslib.live import Session, workers
+from mdslib.live import Session, orderflow, workers
+from mdslib.live.engine import Engine
 from mdslib.live.verdict import ExitCode, Verdict, exit_code
+from mdslib.protocols import Update
 from mdslib.sim import Exchange
 from mdslib.store.tapereader import TapeReader
 
@@ -347,6 +349,26 @@ def test_a_request_that_is_lost_is_never_sent_again_and_trading_only_reduces(
     assert of_kind(report, Kind.CONTROL)["code"].tolist() == [1, 3], "reduce only, then flat before the close"
     assert len(there) == report.tally.intents - 1
     assert report.audit.ok, "\n".join(report.audit.lines())
+    assert report.figures()["position"] == {"SPY": 0.0}
+
+
+def test_a_fill_that_the_stream_never_told_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(orderflow, "SILENT", 0.1)
+    dropped, on_update = [], Engine.on_update
+
+    def deaf(engine: Engine, update: Update) -> None:
+        if update.last_qty and not dropped:
+            dropped.append(update)
+        else:
+            on_update(engine, update)
+
+    monkeypatch.setattr(Engine, "on_update", deaf)
+    report = rehearse(made_trades(600), "volume_modulo", tmp_path / "run", sim=FAST)
+    (lost,) = dropped
+    assert report.audit.ok, "\n".join(report.audit.lines())
+    found = [row for row in report.fills if row["f0"] == lost.last_qty and row["f1"] == lost.last_px]
+    assert found, "booked at the price that the venue's average implies"
+    assert report.counts().loc["orders asked for, the stream being silent"].item() >= 1
     assert report.figures()["position"] == {"SPY": 0.0}
 
 
