@@ -1,24 +1,29 @@
 """Coinbase Exchange's WebSocket feed (once GDAX): level-2 books, tickers, matches, heartbeats.
 
 Source: Coinbase, "Exchange WebSocket Channels" and "Overview". Level 2 has neither sequence nor checksum: what is
-missed shows only in the numbers of trades. A match's `side` is the maker's, so who took is the other one. The channel
-`full`, of single orders, is accounted for by name; its sequence is checked.
+missed shows only in the numbers of trades. A match's `side` is the maker's, so who took is the other one. In the
+channel `full`, of single orders, every message has the next number of its pair; its book begins with a REST snapshot.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
+from mdslib.feeds.coinbase_orders import Orders
 from mdslib.feeds.rfc3339 import to_ns
 from mdslib.feeds.venue import Level, Outcome, Pairs, VenueDecoder, dumps
+from mdslib.protocols import Records
 
 _TAKER = {"sell": "b", "buy": "s"}  # by the maker's side
 _SIDES = {"buy": 0, "sell": 1}
 _CONTROL = ("subscriptions", "status")
 _ORDERS = frozenset({"received", "open", "done", "change", "activate"})
+
+_ORDERS_URL = re.compile(r"/products/([^/]+)/book\?level=3")
 
 _loads = msgspec.json.Decoder(float_hook=str).decode
 
@@ -45,7 +50,8 @@ class CoinbaseDecoder(VenueDecoder):
         super().__init__(pairs)
         self._known: set[str] = set()  # pairs whose snapshot came
         self._trade_ids: dict[str, int] = {}
-        self._sequences: dict[str, int] = {}  # of the channel `full`
+        self._orders: dict[str, Orders] = {}  # of the channel `full`
+        self._sequences: dict[str, int] = {}  # of the channel `full`, snapshot or not
         self._readers: dict[str, Callable[[dict[str, Any]], Outcome]] = {
             "snapshot": self._snapshot,
             "l2update": self._update,
@@ -106,10 +112,12 @@ class CoinbaseDecoder(VenueDecoder):
             now.tally.repeated_trades += 1
             return Outcome.DECODED
         else:
-            self._follow(message)
             price, size = float(message["price"]), self._lots(message["size"])
             self._trade(to_ns(message["time"]), price, size, number, _TAKER[message["side"]])
-            now.tally.sequence_gaps += last is not None and number > last + 1
+            if now.pair in self._sequences:
+                self._follow(message)
+            else:
+                now.tally.sequence_gaps += last is not None and number > last + 1
         self._trade_ids[now.pair] = max(number, last or 0)
         return Outcome.DECODED
 
@@ -124,25 +132,97 @@ class CoinbaseDecoder(VenueDecoder):
     # ------------------------------------------------------------ the channel full
 
     def _order(self, message: dict[str, Any]) -> Outcome:
-        if "sequence" in message:  # `activate`, of a stop order, has none
-            self._follow(message, begins=True)
-        return self._ignore(f"full {message['type']}, of single orders, is not read")
+        now = self._frame
+        now.name = f"full {message['type']}"
+        if "sequence" not in message:
+            return Outcome.DECODED  # `activate`, of a stop order, changes no book
+        if int(message["sequence"]) <= self._sequences.get(now.pair, 0):
+            return self._ignore(f"{now.name} that came before")
+        return Outcome.DECODED if self._follow(message) else self._ignore(f"{now.name} before its snapshot")
 
-    def _follow(self, message: dict[str, Any], *, begins: bool = False) -> None:
-        """Check the sequence of the channel `full`, in which every event counts; other channels leave events out."""
+    def _follow(self, message: dict[str, Any]) -> bool:
+        """Take the next message of the channel `full`; return whether there is a book that it is in."""
         now = self._frame
         last, number = self._sequences.get(now.pair), int(message["sequence"])
-        if last is None and not begins:
-            return
-        now.tally.sequence_gaps += last is not None and number > last + 1
         self._sequences[now.pair] = max(number, last or 0)
+        orders = self._orders.setdefault(now.pair, Orders(self._lots))
+        if last is not None and number > last + 1:
+            now.tally.sequence_gaps += 1
+            self._distrust(f"sequence: {last + 1} must follow, received {number}")
+        if orders.sequence is None:
+            orders.waiting.append(message)
+            return False
+        if number > orders.sequence:  # else the snapshot, which may be newer than the feed, has it
+            self._apply(orders, message)
+        return True
+
+    def _apply(self, orders: Orders, message: dict[str, Any]) -> None:
+        try:
+            levels = orders.apply(message)
+        except LookupError as error:
+            self._distrust(str(error))
+            return
+        orders.sequence = int(message["sequence"])
+        if levels:
+            self._book(levels, to_ns(message["time"]), sequence=orders.sequence)
+
+    def load_orders(self, pair: str, body: bytes, ts_init: int) -> Records:
+        """Begin a pair's book of orders with what REST answered to ``/products/PAIR/book?level=3``.
+
+        Parameters
+        ----------
+        pair : str
+            The venue's symbol.
+        body : bytes
+            The answer.
+        ts_init : int
+            When it came, ns UTC.
+
+        Returns
+        -------
+        array of RECORD
+            The snapshot, and the messages that waited for it and are newer. Only a GAP where the answer is older than
+            the first of them: `take_resyncs` then asks for the pair again.
+
+        Raises
+        ------
+        DataError
+            If it is no such answer.
+        """
+
+        def read() -> None:
+            snapshot = _loads(body)
+            orders = self._orders.setdefault(pair, Orders(self._lots))
+            levels, number = orders.load(snapshot), int(snapshot["sequence"])
+            newer = [message for message in orders.waiting if int(message["sequence"]) > number]
+            if newer and int(newer[0]["sequence"]) > number + 1:
+                orders.sequence = None
+                self._distrust(
+                    f"the book of orders is of {number}, older than the messages from {newer[0]['sequence']}"
+                )
+                return
+            orders.waiting.clear()
+            self._book(levels, ts_init, snapshot=True, sequence=number)
+            for message in newer:
+                self._apply(orders, message)
+
+        return self._outside(pair, ts_init, read)
+
+    def rest(self, url: str, body: bytes, ts_init: int) -> Records:
+        """Return what a REST answer says: a book of orders begins the pair's."""
+        found = _ORDERS_URL.search(url)
+        return super().rest(url, body, ts_init) if found is None else self.load_orders(found[1], body, ts_init)
 
     # ------------------------------------------------------------ resync
 
     def _forget(self, pair: str) -> None:
         self._known.discard(pair)
+        if pair in self._orders:
+            self._orders[pair].forget()
 
     def _resync_messages(self, pair: str) -> tuple[str, ...]:
+        if pair in self._orders:
+            return ()  # the feed goes on: fetch the pair's book of orders, and hand it to `load_orders`
         return tuple(
             dumps({"type": kind, "product_ids": [pair], "channels": ["level2_batch"]})
             for kind in ("unsubscribe", "subscribe")

@@ -154,7 +154,7 @@ class _Replay:
             elif line.what is What.SENT:
                 report.sent += 1
             elif line.what is What.REST:
-                report.rest += 1
+                self.rest(line)
         for decoder in self.every:
             for pair, tally in decoder.tallies.items():
                 add(self.of(pair).tally, tally)
@@ -169,7 +169,15 @@ class _Replay:
 
     def receive(self, line: Line) -> None:
         decoder = self.decoders.get(line.connection) or self.connect(line.connection)
-        records = decoder.receive(line.text, line.time)
+        self.keep(decoder, decoder.receive(line.text, line.time))
+
+    def rest(self, line: Line) -> None:
+        """Hand a REST answer to every connection: a capture does not say which one asked for it."""
+        self.report.rest += 1
+        for decoder in self.decoders.values():
+            self.keep(decoder, decoder.rest(line.url, line.text, line.time))
+
+    def keep(self, decoder: VenueDecoder, records: Records) -> None:
         for resync in decoder.take_resyncs():
             self.of(resync.pair).resyncs += 1
         if len(records):

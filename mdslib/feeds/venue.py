@@ -12,7 +12,7 @@ import math
 import struct
 from abc import ABC, abstractmethod
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum
@@ -21,7 +21,7 @@ from typing import Any, ClassVar, NamedTuple
 import msgspec
 import numpy as np
 
-from mdslib.errors import ConfigError
+from mdslib.errors import ConfigError, DataError
 from mdslib.events import RECORD, BookFlag, Kind, pack_conditions
 from mdslib.feeds.digits import whole
 from mdslib.protocols import Records
@@ -229,9 +229,29 @@ class VenueDecoder(ABC):
         if outcome is Outcome.IGNORED:
             self.unread.append(Unread(now.pair, now.why or now.name, data[:2000].decode("utf-8", "replace")))
         self.last = tally
-        for pair, part in now.tallies.items():
+        return self._finish()
+
+    def rest(self, url: str, body: bytes, ts_init: int) -> Records:
+        """Return the records of a REST answer; none, for most."""
+        return np.zeros(0, RECORD)
+
+    def _outside(self, pair: str, ts_init: int, read: Callable[[], None]) -> Records:
+        """Return the records that `read` adds for a pair, outside any message; they count, but not as a message."""
+        now = self._frame = Frame(ts_init)
+        place = self.pairs.place(pair)
+        now.pair, now.place = pair, place or 0
+        if place is None:
+            return np.zeros(0, RECORD)
+        try:
+            read()
+        except (msgspec.DecodeError, UnicodeError, ValueError, TypeError, LookupError) as error:
+            raise DataError(f"{self.venue} {pair}: the answer can't be read: {type(error).__name__}: {error}") from None
+        return self._finish()
+
+    def _finish(self) -> Records:
+        for pair, part in self._frame.tallies.items():
             add(self.tallies.setdefault(pair, Tally()), part)
-        found: Records = np.frombuffer(bytearray(b"".join(now.rows)), RECORD)
+        found: Records = np.frombuffer(bytearray(b"".join(self._frame.rows)), RECORD)
         return found
 
     def take_resyncs(self) -> list[Resync]:

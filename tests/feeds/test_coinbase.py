@@ -89,15 +89,6 @@ def test_a_ticker_is_a_quote_with_sizes_where_they_are_sent():
     assert decoder.receive(new, 1)[0]["i1"] == 300_000_000
 
 
-def test_the_full_channels_sequence_is_checked():
-    decoder = CoinbaseDecoder()
-    for number in (5, 6, 8):
-        decoder.receive(frame("open", order_id="x", side="buy", price="1", remaining_size="1", sequence=number), 1)
-    decoder.receive(match(1, sequence=9), 1)
-    decoder.receive(match(2, sequence=12), 1)
-    assert decoder.tallies[PAIR].sequence_gaps == 2
-
-
 @pytest.mark.parametrize(
     ("text", "outcome", "name"),
     [
@@ -156,9 +147,3 @@ def test_every_ticker_after_a_pairs_first_has_the_books_best_prices(shared_data:
                 compared += 1
             first.add(place)
     assert compared == 97
-
-
-def test_the_full_channel_of_2017_has_no_gap_and_is_named(shared_data: Path):
-    found = replay_capture(shared_data / "gdax_full_2017").as_dict()
-    assert (found["messages"], found["control"], found["sequence_gaps"]) == (23, 1, 0)
-    assert found["messages"] == found["decoded"] + found["control"] + found["ignored"]
