@@ -30,6 +30,18 @@ CONNECTION = "connection"  # the account of messages that belong to no pair
 _PACK = struct.Struct("<qqqBBHIdddddqqII").pack
 assert struct.calcsize("<qqqBBHIdddddqqII") == RECORD.itemsize
 _KEPT = 1000
+# What reading a message that breaks its venue's format may raise: wrong JSON, a missing key, a list for a number, a
+# number that no field holds, brackets a thousand deep.
+_NONSENSE = (
+    msgspec.DecodeError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+    struct.error,
+)
 
 
 class Outcome(Enum):
@@ -220,7 +232,7 @@ class VenueDecoder(ABC):
         now = self._frame = Frame(ts_init)
         try:
             outcome = self._read(data)
-        except (msgspec.DecodeError, UnicodeError, ValueError, TypeError, LookupError, AttributeError) as error:
+        except _NONSENSE as error:
             outcome = self._unreadable(error)
         tally = next(iter(now.tallies.values())) if now.tallies else now.tally
         tally.messages += 1
@@ -244,7 +256,7 @@ class VenueDecoder(ABC):
             return np.zeros(0, RECORD)
         try:
             read()
-        except (msgspec.DecodeError, UnicodeError, ValueError, TypeError, LookupError) as error:
+        except _NONSENSE as error:
             raise DataError(f"{self.venue} {pair}: the answer can't be read: {type(error).__name__}: {error}") from None
         return self._finish()
 
@@ -329,6 +341,8 @@ class VenueDecoder(ABC):
         now.tally.levels += len(rows)
         for number, (some, (side, price, size, orders)) in enumerate(rows, 1):
             flags, code = int(some) | side, 0
+            if not (math.isfinite(price) or some & BookFlag.CLEAR):
+                raise ValueError(f"a price must be a finite number, received {price}")
             if number == len(rows):
                 flags |= BookFlag.LAST
                 if checksum is not None:
@@ -341,6 +355,8 @@ class VenueDecoder(ABC):
     def _trade(self, ts_event: int, price: float, size: int, trade_id: int, letters: Sequence[str]) -> None:
         """Add a new trade; `letters` begins with the side of who took: b bought, s sold."""
         now = self._frame
+        if not math.isfinite(price):
+            raise ValueError(f"a price must be a finite number, received {price}")
         now.tally.trades += 1
         now.rows.append(
             _PACK(0, ts_event, now.ts_init, Kind.TRADE, 0, now.place, pack_conditions(tuple(letters)), price, 0.0, 0.0,
