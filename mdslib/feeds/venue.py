@@ -232,6 +232,8 @@ class VenueDecoder(ABC):
         now = self._frame = Frame(ts_init)
         try:
             outcome = self._read(data)
+            if not (isinstance(now.pair, str) and isinstance(now.name, str)):
+                raise TypeError(f"a pair and a type must be texts, received {now.pair!r} and {now.name!r}")
         except _NONSENSE as error:
             outcome = self._unreadable(error)
         tally = next(iter(now.tallies.values())) if now.tallies else now.tally
@@ -274,6 +276,7 @@ class VenueDecoder(ABC):
     def _unreadable(self, error: Exception) -> Outcome:
         now = self._frame
         now.tallies, now.rows = {}, []
+        now.pair, now.name = (text if isinstance(text, str) else "" for text in (now.pair, now.name))
         now.why = f"{now.name or 'message'} can't be read: {type(error).__name__}: {error}"
         if now.name.startswith("book") and self.pairs.place(now.pair) is not None:
             self._distrust(now.why)
@@ -285,6 +288,8 @@ class VenueDecoder(ABC):
     def _of(self, pair: str) -> bool:
         """Say which pair the message is of; False, and ignored, if it is not one of ours."""
         now = self._frame
+        if not (isinstance(pair, str) and pair):
+            raise TypeError(f"a pair must be a text, received {pair!r}")
         place = self.pairs.place(pair)
         now.pair = pair
         if place is None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mdslib.book import Book
@@ -41,6 +41,7 @@ VALUE = st.recursive(
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
+@settings(max_examples=300)
 @given(messages=st.lists(st.one_of(VALUE.map(json.dumps), st.binary(max_size=20), st.text(max_size=20)), max_size=6))
 def test_nonsense_never_raises_and_is_accounted_for(dialect, messages):
     decoder = decoder_for(dialect)()
@@ -65,6 +66,14 @@ def test_nonsense_never_raises_and_is_accounted_for(dialect, messages):
         ("kraken-v2", '{"channel":"trade","type":"update","data":[{"symbol":"X","trade_id":1e400}]}', "can't be read"),
         ("coinbase", "[" * 100_000, "RecursionError"),
         ("bitmex", '{"table":"trade","action":"insert","data":{"a":1}}', "can't be read: TypeError"),
+        ("coinbase", '{"type":[]}', "TypeError"),
+        ("coinbase", '{"type":"match","product_id":7}', "a pair must be a text, received 7"),
+        ("bitmex", '{"success":true,"subscribe":5,"table":null}', "can't be read"),
+        (
+            "bitfinex",
+            '{"event":"subscribed","channel":"book","chanId":1,"symbol":5}',
+            "a pair and a type must be texts",
+        ),
         ("bitfinex", "[true]", "can't be read: IndexError"),
     ],
 )
