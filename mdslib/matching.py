@@ -22,7 +22,7 @@ import numpy as np
 from mdslib.account import apply_fill, equity, new_account
 from mdslib.errors import ConfigError, did_you_mean
 from mdslib.events import Status, TimeInForce
-from mdslib.jit import as_records, jit, jit_hot, records
+from mdslib.jit import as_records, jit, jit_hot, jit_inner, jit_quiet, records
 from mdslib.protocols import Records
 
 
@@ -138,7 +138,7 @@ def _uniform(seed: int, number: int, chance: int) -> float:
     return x / 2147483647.0
 
 
-@jit_hot
+@jit_inner
 def _fill_qty(venue: Venue, number: int, chance: int, leaves: float) -> float:
     """Return how much of an order fills now: all, or under partial fills a random whole part of it."""
     if venue.partial > 0.0 and abs(leaves) >= 2.0 and _uniform(venue.seed, number, 2 * chance) < venue.partial:
@@ -147,7 +147,7 @@ def _fill_qty(venue: Venue, number: int, chance: int, leaves: float) -> float:
     return leaves
 
 
-@jit_hot
+@jit_inner
 def match(
     work: Records,
     count: np.ndarray,
@@ -203,7 +203,7 @@ def match(
     return n
 
 
-@jit_hot
+@jit_inner
 def _buy_price(limit: float, rested: int, ask: float, low: float) -> float:
     """Return the price at which a buy fills in an event, or nan."""
     if limit != limit:
@@ -213,7 +213,7 @@ def _buy_price(limit: float, rested: int, ask: float, low: float) -> float:
     return limit if low <= limit else np.nan
 
 
-@jit_hot
+@jit_inner
 def _sell_price(limit: float, rested: int, bid: float, high: float) -> float:
     """Return the price at which a sell fills in an event, or nan."""
     if limit != limit:
@@ -223,7 +223,7 @@ def _sell_price(limit: float, rested: int, bid: float, high: float) -> float:
     return limit if high >= limit else np.nan
 
 
-@jit_hot
+@jit_inner
 def write_fill(
     fills: Records, n: int, ts: int, tag: int, k: int, qty: float, px: float, fee: float, leaves: float, status: int
 ) -> int:
@@ -240,7 +240,7 @@ def write_fill(
     return n + 1
 
 
-@jit
+@jit_quiet
 def move(work: Records, source: int, to: int) -> None:
     """Copy a working order to another place."""
     a = work[source]
@@ -303,7 +303,7 @@ def refuse(work: Records, count: np.ndarray, account: Records, venue: Venue, k: 
     return 0
 
 
-@jit
+@jit_quiet
 def _cost(qty: float, limit: float, last: float) -> float:
     price = limit if limit == limit else last
     if qty < 0.0 and last == last:

@@ -12,7 +12,7 @@ import numpy as np
 
 from mdslib.account import equity, gross_exposure
 from mdslib.errors import ConfigError, did_you_mean
-from mdslib.jit import jit
+from mdslib.jit import jit, jit_quiet
 from mdslib.protocols import Records
 
 MINUTE = 60_000_000_000
@@ -111,7 +111,7 @@ RISK = np.dtype(
 )
 
 
-@jit
+@jit_quiet
 def check_state(risk: Records, account: Records, k: int, qty: float) -> int:
     """Return the denial of the trading state alone."""
     state = risk[0].state
@@ -124,7 +124,7 @@ def check_state(risk: Records, account: Records, k: int, qty: float) -> int:
     return 0
 
 
-@jit
+@jit_quiet
 def in_session(risk: Records, hours: np.ndarray, ts: int) -> bool:
     """Tell whether `ts` lies in a session; `hours` is int64 of shape (n, 2), open and close, ascending."""
     h = risk[0].hour

@@ -13,7 +13,7 @@ import numpy as np
 
 from mdslib.account import ACCOUNT, DUST, apply_fill, new_account
 from mdslib.events import Status, TimeInForce, Verb
-from mdslib.jit import jit, jit_hot, records
+from mdslib.jit import jit, jit_hot, jit_inner, jit_quiet, records
 from mdslib.protocols import Records
 from mdslib.risk import RISK, Limits, check_order, check_state, count_order
 
@@ -64,7 +64,7 @@ def new_core(instruments: int, limits: Limits | None, hours: np.ndarray, *, cash
     return Core(new_account(instruments, cash), risk, recent, hours)
 
 
-@jit_hot
+@jit_inner
 def note(
     verb: int,
     asked: int,
@@ -123,7 +123,7 @@ def reserve(account: Records, k: int, qty: float) -> None:
         a.sells -= qty
 
 
-@jit_hot
+@jit_inner
 def free(account: Records, k: int, qty: float) -> None:
     """Undo a reservation: filled, canceled, rejected or denied. What floats leave over is nothing; see `DUST`."""
     a = account[k]
@@ -137,7 +137,7 @@ def free(account: Records, k: int, qty: float) -> None:
         a.sells = left if abs(left) >= DUST else 0.0
 
 
-@jit
+@jit_quiet
 def deny(d: Any, reason: int, bound: float, value: float) -> None:
     """Mark a decision as denied, with the limit's value and the order's."""
     d.denied = reason
@@ -145,7 +145,7 @@ def deny(d: Any, reason: int, bound: float, value: float) -> None:
     d.value = value
 
 
-@jit
+@jit_quiet
 def by_state(account: Records, risk: Records, out: Records, n: int) -> None:
     """Deny the last decision if the trading state does not let it through."""
     d = out[n - 1]
@@ -154,7 +154,7 @@ def by_state(account: Records, risk: Records, out: Records, n: int) -> None:
         deny(d, reason, 0.0, d.qty)
 
 
-@jit
+@jit_quiet
 def by_limits(
     account: Records, risk: Records, recent: np.ndarray, hours: np.ndarray, limits: Limits, out: Records, n: int
 ) -> None:
@@ -168,7 +168,7 @@ def by_limits(
         count_order(risk, recent, d.ts_event, k, d.qty, d.limit)
 
 
-@jit
+@jit_quiet
 def split_flip(account: Records, out: Records, n: int) -> None:
     """Park the part of the last decision that would flip the position, after taking back what is parked against it."""
     d = out[n - 1]
@@ -190,7 +190,7 @@ def split_flip(account: Records, out: Records, n: int) -> None:
     d.qty = now
 
 
-@jit
+@jit_quiet
 def drop_parked(account: Records, k: int) -> None:
     """Give up what waits for a close."""
     a = account[k]
@@ -208,7 +208,7 @@ def book(account: Records, k: int, status: int, last_qty: float, last_px: float,
         free(account, k, leaves)
 
 
-@jit
+@jit_quiet
 def release(account: Records, risk: Records, k: int, seq: int, ts: int, out: Records, n: int) -> int:
     """Send what waited for a close, or the close at the end of the day; return how many decisions are written now."""
     a = account[k]
@@ -231,7 +231,7 @@ def release(account: Records, risk: Records, k: int, seq: int, ts: int, out: Rec
     return n
 
 
-@jit
+@jit_quiet
 def flatten(account: Records, risk: Records, seq: int, ts: int, out: Records, n: int) -> int:
     """Go flat: cancel what works, close what is held, and let nothing in that opens; one instrument after the other."""
     if risk[0].state == 0:

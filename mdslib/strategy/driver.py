@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from mdslib import matching
 from mdslib.errors import ModelError
 from mdslib.events import EVENT_TYPES, SCHEMAS, Kind, OrderUpdate, Timer
-from mdslib.jit import borrow, compiling, jit
+from mdslib.jit import borrow, compiling, jit_inner
 from mdslib.strategy import decide
 from mdslib.strategy.contract import Strategy
 from mdslib.strategy.fingerprint import fingerprint, reached_names
@@ -191,8 +191,8 @@ def _same_steps(module: ModuleType, strategy: Strategy) -> bool:
 def _names(strategy: Strategy) -> dict[str, Any]:
     names: dict[str, Any] = dict(_kernels()) | {"borrow": borrow}
     names |= {kind.__name__: kind for kind in (*EVENT_TYPES.values(), OrderUpdate, Timer)}
-    names |= {f"step_{kind.name.lower()}": jit(step) for kind, step in strategy.steps.items()}
-    names |= {f"step_timer_{i}": jit(step) for i, (_, step) in enumerate(strategy.timers)}
+    names |= {f"step_{kind.name.lower()}": jit_inner(step) for kind, step in strategy.steps.items()}
+    names |= {f"step_timer_{i}": jit_inner(step) for i, (_, step) in enumerate(strategy.timers)}
     names["STEPS"] = [*strategy.steps.values(), *(step for _, step in strategy.timers)]
     return names
 
