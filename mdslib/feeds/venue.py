@@ -30,6 +30,9 @@ CONNECTION = "connection"  # the account of messages that belong to no pair
 _PACK = struct.Struct("<qqqBBHIdddddqqII").pack
 assert struct.calcsize("<qqqBBHIdddddqqII") == RECORD.itemsize
 _KEPT = 1000
+# Plain integers: operations on enums cost more than packing a record.
+_SNAPSHOT, _CLEAR, _LAST, _CHECKSUM = map(int, (BookFlag.SNAPSHOT, BookFlag.CLEAR, BookFlag.LAST, BookFlag.CHECKSUM))
+_DELTA, _TRADE, _QUOTE, _GAP = map(int, (Kind.BOOK_DELTA, Kind.TRADE, Kind.QUOTE, Kind.GAP))
 # What reading a message that breaks its venue's format may raise: wrong JSON, a missing key, a list for a number, a
 # number that no field holds, brackets a thousand deep.
 _NONSENSE = (
@@ -168,7 +171,7 @@ class Frame:
     @property
     def tally(self) -> Tally:
         """What it adds to the account of the pair that is being read."""
-        return self.tallies.setdefault(self.pair or CONNECTION, Tally())
+        return _tally(self.tallies, self.pair or CONNECTION)
 
 
 class VenueDecoder(ABC):
@@ -264,7 +267,7 @@ class VenueDecoder(ABC):
 
     def _finish(self) -> Records:
         for pair, part in self._frame.tallies.items():
-            add(self.tallies.setdefault(pair, Tally()), part)
+            add(_tally(self.tallies, pair), part)
         found: Records = np.frombuffer(bytearray(b"".join(self._frame.rows)), RECORD)
         return found
 
@@ -317,7 +320,7 @@ class VenueDecoder(ABC):
         self._forget(pair)
         place = self.pairs.place(pair)
         if place is not None:
-            now.rows.append(_PACK(0, now.ts_init, now.ts_init, Kind.GAP, 0, place, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0))
+            now.rows.append(_PACK(0, now.ts_init, now.ts_init, _GAP, 0, place, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0))
         self._resyncs.append(Resync(pair, why, messages))
 
     def _reconnect(self, why: str) -> None:
@@ -335,25 +338,28 @@ class VenueDecoder(ABC):
     ) -> None:
         """Add one book message's records."""
         now = self._frame
-        rows = [(BookFlag(0), level) for level in levels]
+        rows = list(levels)
+        now.tally.levels += len(rows)
+        common = 0
         if snapshot:
-            rows = [(BookFlag.SNAPSHOT | flags, level) for flags, level in rows]
-            rows.insert(0, (BookFlag.SNAPSHOT | BookFlag.CLEAR, Level(0, math.nan, 0)))
+            common = _SNAPSHOT
             now.tally.snapshots += 1
-            now.tally.levels -= 1
+            rows.insert(0, Level(0, math.nan, 0))
         else:
             now.tally.deltas += 1
-        now.tally.levels += len(rows)
-        for number, (some, (side, price, size, orders)) in enumerate(rows, 1):
-            flags, code = int(some) | side, 0
-            if not (math.isfinite(price) or some & BookFlag.CLEAR):
+        last = len(rows) - 1
+        for number, (side, price, size, orders) in enumerate(rows):
+            flags, code = common | side, 0
+            if snapshot and number == 0:
+                flags |= _CLEAR
+            elif not math.isfinite(price):
                 raise ValueError(f"a price must be a finite number, received {price}")
-            if number == len(rows):
-                flags |= BookFlag.LAST
+            if number == last:
+                flags |= _LAST
                 if checksum is not None:
-                    flags, code = flags | BookFlag.CHECKSUM, checksum
+                    flags, code = flags | _CHECKSUM, checksum
             now.rows.append(
-                _PACK(0, ts_event, now.ts_init, Kind.BOOK_DELTA, flags, now.place, code, price, orders, 0.0, 0.0, 0.0,
+                _PACK(0, ts_event, now.ts_init, _DELTA, flags, now.place, code, price, orders, 0.0, 0.0, 0.0,
                       size, sequence, 0, 0)
             )  # fmt: skip
 
@@ -364,7 +370,7 @@ class VenueDecoder(ABC):
             raise ValueError(f"a price must be a finite number, received {price}")
         now.tally.trades += 1
         now.rows.append(
-            _PACK(0, ts_event, now.ts_init, Kind.TRADE, 0, now.place, pack_conditions(tuple(letters)), price, 0.0, 0.0,
+            _PACK(0, ts_event, now.ts_init, _TRADE, 0, now.place, pack_conditions(tuple(letters)), price, 0.0, 0.0,
                   0.0, 0.0, size, trade_id, 0, 0)
         )  # fmt: skip
 
@@ -373,9 +379,16 @@ class VenueDecoder(ABC):
         now = self._frame
         now.tally.quotes += 1
         now.rows.append(
-            _PACK(0, ts_event, now.ts_init, Kind.QUOTE, 0, now.place, 0, bid, ask, 0.0, 0.0, 0.0, bid_size, ask_size,
+            _PACK(0, ts_event, now.ts_init, _QUOTE, 0, now.place, 0, bid, ask, 0.0, 0.0, 0.0, bid_size, ask_size,
                   0, 0)
         )  # fmt: skip
+
+
+def _tally(tallies: dict[str, Tally], pair: str) -> Tally:
+    found = tallies.get(pair)
+    if found is None:
+        found = tallies[pair] = Tally()
+    return found
 
 
 def add(total: Tally, part: Tally) -> None:
