@@ -11,6 +11,7 @@ import numpy as np
 from mdslib.book import levels as kernels
 from mdslib.book.replay import MOST, NEAR, OFF_GRID, apply_deltas
 from mdslib.errors import ConfigError, DataError
+from mdslib.jit import as_records
 from mdslib.protocols import Records
 
 Floats = np.ndarray[tuple[int], np.dtype[np.float64]]
@@ -176,6 +177,7 @@ class Book:
             If a price is off the grid or a size negative; what came before it stays applied.
         """
         before = self.applied
+        records = as_records(records)
         row, why = self._apply_from(records, 0)
         while row < len(records):
             record = records[row]

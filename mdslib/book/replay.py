@@ -57,7 +57,7 @@ def apply_deltas(book: Levels, records: Any, first: int, per_price: float, depth
         else:
             exact = record.f0 * per_price
             tick = np.rint(exact)
-            if not (abs(exact - tick) <= NEAR * abs(exact) and abs(exact) < MOST):
+            if not (abs(exact) < MOST and abs(exact - tick) <= NEAR * abs(exact)):
                 return row, OFF_GRID
             if record.i0 < 0:
                 return row, BAD_SIZE
