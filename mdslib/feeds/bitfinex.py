@@ -13,8 +13,9 @@ from zlib import crc32
 
 import msgspec
 
+from mdslib.feeds.pairs import Pairs
 from mdslib.feeds.recent import Recent
-from mdslib.feeds.venue import Level, Outcome, Pairs, VenueDecoder, dumps
+from mdslib.feeds.venue import Level, Outcome, VenueDecoder, dumps
 from mdslib.feeds.wire_book import WireBook
 
 TIMESTAMP, SEQ_ALL, OB_CHECKSUM = 32768, 65536, 131072  # flags of `conf`

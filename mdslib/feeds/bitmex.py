@@ -12,9 +12,10 @@ from typing import Any
 
 import msgspec
 
+from mdslib.feeds.pairs import Pairs
 from mdslib.feeds.recent import Recent
 from mdslib.feeds.rfc3339 import to_ns
-from mdslib.feeds.venue import Level, Outcome, Pairs, VenueDecoder, dumps
+from mdslib.feeds.venue import Level, Outcome, VenueDecoder, dumps
 
 _SIDES = {"Buy": 0, "Sell": 1}
 _BOOKS = ("orderBookL2", "orderBookL2_25")

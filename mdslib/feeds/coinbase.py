@@ -14,8 +14,9 @@ from typing import Any
 import msgspec
 
 from mdslib.feeds.coinbase_orders import Orders
+from mdslib.feeds.pairs import Pairs
 from mdslib.feeds.rfc3339 import to_ns
-from mdslib.feeds.venue import Level, Outcome, Pairs, VenueDecoder, dumps
+from mdslib.feeds.venue import Level, Outcome, VenueDecoder, dumps
 from mdslib.protocols import Records
 
 _TAKER = {"sell": "b", "buy": "s"}  # by the maker's side

@@ -10,9 +10,10 @@ from typing import Any
 
 import msgspec
 
+from mdslib.feeds.pairs import Pairs
 from mdslib.feeds.recent import Recent
 from mdslib.feeds.rfc3339 import to_ns
-from mdslib.feeds.venue import Level, Outcome, Pairs, VenueDecoder, dumps
+from mdslib.feeds.venue import Level, Outcome, VenueDecoder, dumps
 
 _SIDES = {"bid": 0, "offer": 1}
 _CONTROL = ("heartbeats", "subscriptions")

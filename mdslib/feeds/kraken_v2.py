@@ -13,8 +13,9 @@ import msgspec
 
 from mdslib.feeds.digits import whole
 from mdslib.feeds.kraken import checksum, digits
+from mdslib.feeds.pairs import Pairs
 from mdslib.feeds.rfc3339 import to_ns
-from mdslib.feeds.venue import Level, Outcome, Pairs, VenueDecoder, dumps
+from mdslib.feeds.venue import Level, Outcome, VenueDecoder, dumps
 from mdslib.feeds.wire_book import WireBook
 
 _DEPTH = 10  # levels a side, where no answer to a subscription said another depth

@@ -18,7 +18,8 @@ from mdslib.book import Book
 from mdslib.errors import ConfigError, DataError, did_you_mean
 from mdslib.events import BookFlag, Kind
 from mdslib.feeds.capture import Line, What, capture_files, dialect_of, read_capture
-from mdslib.feeds.venue import Pairs, Tally, VenueDecoder, add
+from mdslib.feeds.pairs import Pairs
+from mdslib.feeds.venue import Tally, VenueDecoder, add
 from mdslib.protocols import Records
 
 _DECODERS = {

@@ -12,18 +12,18 @@ import math
 import struct
 from abc import ABC, abstractmethod
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 from enum import Enum
 from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 import numpy as np
 
-from mdslib.errors import ConfigError, DataError
+from mdslib.errors import DataError
 from mdslib.events import RECORD, BookFlag, Kind, pack_conditions
 from mdslib.feeds.digits import whole
+from mdslib.feeds.pairs import Pairs
 from mdslib.protocols import Records
 
 CONNECTION = "connection"  # the account of messages that belong to no pair
@@ -97,54 +97,6 @@ class Tally:
     checksums_bad: int = 0
     sequence_gaps: int = 0
     names: Counter[str] = field(default_factory=Counter)
-
-
-class Pairs:
-    """The pairs of a session, their places, and the decimal places of their lots; shared by its connections.
-
-    Parameters
-    ----------
-    symbols : sequence of str, optional
-        The venue's symbols in the order of the session's instruments. Where none are given, every pair that appears
-        gets the next place.
-    lots : mapping of str to float, optional
-        Smallest size step of a pair, a power of ten.
-
-    Examples
-    --------
-    >>> pairs = Pairs(["XBT/USD"], {"XBT/USD": 0.0001})
-    >>> pairs.place("XBT/USD"), pairs.place("ETH/USD"), Pairs().place("ETH/USD")
-    (0, None, 0)
-    """
-
-    def __init__(self, symbols: Sequence[str] | None = None, lots: Mapping[str, float] | None = None) -> None:
-        self._grows = symbols is None
-        self.symbols: list[str] = []
-        self._places: dict[str, int] = {}
-        self._exponents = {symbol: _exponent(symbol, lot) for symbol, lot in (lots or {}).items()}
-        for symbol in symbols or ():
-            self._add(symbol)
-
-    def place(self, symbol: str) -> int | None:
-        """Return the pair's place, or None where it is not one of ours."""
-        place = self._places.get(symbol)
-        return self._add(symbol) if place is None and self._grows else place
-
-    def exponent(self, symbol: str, default: int) -> int:
-        """Return the decimal places of the pair's lot."""
-        return self._exponents.get(symbol, default)
-
-    def _add(self, symbol: str) -> int:
-        self._places[symbol] = len(self.symbols)
-        self.symbols.append(symbol)
-        return len(self.symbols) - 1
-
-
-def _exponent(symbol: str, lot: float) -> int:
-    exponent = -Decimal(repr(float(lot))).normalize().as_tuple().exponent if lot > 0 else 0  # type: ignore[operator]
-    if Decimal(10) ** -exponent != Decimal(repr(float(lot))):
-        raise ConfigError(f"the lot of {symbol} must be a power of ten, received {lot!r}; write 1e-8 or 1.0")
-    return exponent
 
 
 class Level(NamedTuple):
@@ -338,6 +290,9 @@ class VenueDecoder(ABC):
     ) -> None:
         """Add one book message's records."""
         now = self._frame
+        # A book is its records in their order, so their times must not run backwards: whoever sorts by time keeps it. A
+        # snapshot has no time of its own at some venues and bears ours, which may be later than the next delta's.
+        ts_event = self.pairs.book_times[now.place] = max(ts_event, self.pairs.book_times[now.place])
         rows = list(levels)
         now.tally.levels += len(rows)
         common = 0

@@ -10,8 +10,8 @@ import pytest
 from mdslib.book import Book
 from mdslib.events import BookFlag, Kind, unpack_conditions
 from mdslib.feeds.bitmex import BitmexDecoder
+from mdslib.feeds.pairs import Pairs
 from mdslib.feeds.replay import replay_capture
-from mdslib.feeds.venue import Pairs
 
 PAIR, TIME = "XBTUSD", "2021-07-22T22:36:11.685Z"
 NS = 1626993371685000000

@@ -12,8 +12,8 @@ from mdslib.book import Book
 from mdslib.events import BookFlag, Kind, unpack_conditions
 from mdslib.feeds.capture import What, capture_files, read_capture
 from mdslib.feeds.coinbase import CoinbaseDecoder
+from mdslib.feeds.pairs import Pairs
 from mdslib.feeds.replay import replay_capture
-from mdslib.feeds.venue import Pairs
 
 PAIR, TIME, NS = "BTC-USD", "2026-01-05T15:25:05.010758Z", 1767626705010758000
 

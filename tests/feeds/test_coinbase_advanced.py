@@ -9,7 +9,7 @@ import pytest
 from mdslib.book import Book
 from mdslib.events import Kind, unpack_conditions
 from mdslib.feeds.coinbase_advanced import AdvancedDecoder
-from mdslib.feeds.venue import Pairs
+from mdslib.feeds.pairs import Pairs
 
 PAIR, TIME = "BTC-USD", "2026-04-07T14:30:00.123456Z"
 

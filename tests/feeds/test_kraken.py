@@ -13,8 +13,9 @@ import pytest
 from mdslib.book import Book
 from mdslib.events import BookFlag, Kind, unpack_conditions
 from mdslib.feeds.kraken import KrakenDecoder, digits
+from mdslib.feeds.pairs import Pairs
 from mdslib.feeds.replay import replay_capture
-from mdslib.feeds.venue import Pairs, Resync
+from mdslib.feeds.venue import Resync
 
 PAIR = "XBT/USD"
 TIME = "1534614248.123456"

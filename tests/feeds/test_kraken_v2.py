@@ -9,7 +9,7 @@ import pytest
 from mdslib.book import Book
 from mdslib.events import BookFlag, Kind, unpack_conditions
 from mdslib.feeds.kraken_v2 import KrakenV2Decoder
-from mdslib.feeds.venue import Pairs
+from mdslib.feeds.pairs import Pairs
 
 PAIR, TIME = "BTC/USD", "2026-01-05T17:35:55.440295Z"
 # Kraken, "Book checksum (WebSocket v2)": this book has the checksum 3310070434.

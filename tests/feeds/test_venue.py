@@ -15,8 +15,8 @@ from mdslib.book import Book
 from mdslib.errors import ConfigError
 from mdslib.events import RECORD, SCHEMAS, BookFlag, Kind
 from mdslib.feeds.capture import What, capture_files, read_capture
-from mdslib.feeds.replay import decoder_for
-from mdslib.feeds.venue import Pairs
+from mdslib.feeds.pairs import Pairs
+from mdslib.feeds.replay import decoder_for, replay_capture
 from mdslib.table import Table
 
 DIALECTS = ["bitfinex", "bitmex", "coinbase", "coinbase-advanced", "kraken", "kraken-v2"]
@@ -128,6 +128,25 @@ def test_one_call_for_a_whole_capture_makes_the_book_that_calls_by_message_make(
     assert whole.messages == by_message.messages == 1540
     for ours, theirs in zip(whole.top(10_000), by_message.top(10_000), strict=True):
         assert ours.tolist() == theirs.tolist()
+
+
+@pytest.mark.parametrize("capture", CAPTURES)
+def test_a_pairs_book_times_never_run_backwards_so_a_table_keeps_their_order(shared_data: Path, capture):
+    kept: list[np.ndarray] = []
+    replay_capture(shared_data / capture, sink=kept.append)
+    together = np.concatenate(kept)
+    deltas = together[together["kind"] == Kind.BOOK_DELTA]
+    for place in np.unique(deltas["instrument"]):
+        ours = deltas[deltas["instrument"] == place]
+        assert (np.diff(ours["ts_event"]) >= 0).all()
+        Table.from_records(ours, Kind.BOOK_DELTA)  # would refuse them
+
+
+def test_a_delta_stamped_before_its_snapshot_arrived_comes_after_it():
+    decoder = decoder_for("coinbase")()
+    decoder.receive('{"type":"snapshot","product_id":"X","bids":[["1","1"]],"asks":[]}', 2_000_000_000)
+    update = '{"type":"l2update","product_id":"X","time":"1970-01-01T00:00:01Z","changes":[["buy","1","2"]]}'
+    assert decoder.receive(update, 2_000_000_001)["ts_event"].tolist() == [2_000_000_000]
 
 
 def test_pairs_have_the_places_of_the_session_or_grow():
