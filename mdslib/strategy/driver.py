@@ -110,6 +110,7 @@ def _kernels_mark() -> str:
 def _kernels() -> dict[str, Callable[..., Any]]:
     """Return the library's kernels that drivers call, by the names that the source uses."""
     kernels = (
+        decide.asks,
         decide.note,
         decide.reserve,
         decide.free,

@@ -56,8 +56,10 @@ hot = njit(nogil=True, forceinline=True, no_cfunc_wrapper=True, no_cpython_wrapp
 _LEGS = """\
 first = answer.first
 second = answer.second
-if first.verb != 0 or second.verb != 0:
-    {mark}for number in range(0 if first.verb != 0 else 1, 2 if second.verb != 0 else 1):
+one = asks(first.verb, first.instrument, first.qty, account, {k})
+two = asks(second.verb, second.instrument, second.qty, account, {k})
+if one or two:
+    {mark}for number in range(0 if one else 1, 2 if two else 1):
         leg = first if number == 0 else second
         told = cursor[1]
         n = note(leg.verb, leg.instrument, leg.qty, leg.limit, leg.tif, {seq}, {ts}, {k}, number, account, out, told)
