@@ -67,10 +67,14 @@ class PairReport:
 
 @dataclass
 class CaptureReport:
-    """What a capture's replay found; see `as_dict` for its figures."""
+    """What a capture's replay found; see `as_dict` for its figures.
+
+    `symbols` are the pairs in the order of the records' `instrument`.
+    """
 
     venue: str
     pairs: dict[str, PairReport]
+    symbols: list[str] = field(default_factory=list)
     sent: int = 0
     rest: int = 0
     connections: int = 0
@@ -113,7 +117,7 @@ def replay_capture(path: Path, venue: str = "", sink: Callable[[Records], None] 
     venue : str, optional
         By default told from the capture.
     sink : callable, optional
-        Gets the records of every message, in order; instruments are numbered as their pairs appear.
+        Gets the records of every message, in order; the report's `symbols` tell their instruments.
 
     Raises
     ------
@@ -143,7 +147,7 @@ class _Replay:
         self.names = Pairs()
         self.decoders: dict[str, VenueDecoder] = {}
         self.every: list[VenueDecoder] = []
-        self.report = CaptureReport(venue, {})
+        self.report = CaptureReport(venue, {}, self.names.symbols)
 
     def run(self, lines: Iterator[Line]) -> CaptureReport:
         report = self.report
