@@ -68,7 +68,7 @@ def new_core(instruments: int, limits: Limits | None, hours: np.ndarray, *, cash
 def asks(verb: int, asked: int, amount: float, account: Records, k: int) -> bool:
     """Tell whether a leg asks for anything: a target that is reached already, which most answers are, does not."""
     if verb == TARGET and asked < 0:
-        return amount - account[k].position - account[k].open_qty != 0.0
+        return bool(amount - account[k].position - account[k].open_qty != 0.0)
     return verb != 0
 
 
