@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mdslib.matching import _uniform  # the one thing shared: the same numbers at random
+from mdslib.matching.kernels import _uniform  # the one thing shared: the same numbers at random
 
 Rule = Callable[[int], tuple[str, float] | None]
 
