@@ -23,8 +23,8 @@ RUN = $(PY) $(if $(COVER),-m coverage run) -m pytest
 NOTEBOOKS = $(wildcard notebooks/*.ipynb)
 FAIL_UNDER ?= 90
 # Tests whose kernels are measured by running them uncompiled as well.
-KERNELS = $(wildcard $(addprefix tests/,account risk matching indicators strategy backtesting \
-	feeds/test_alpaca_decode.py sim/test_core.py sim/test_orders.py test_stats.py test_bars.py))
+KERNELS = $(wildcard $(addprefix tests/,strategy backtesting book feeds/test_alpaca_decode.py sim/test_core.py sim/test_orders.py \
+	test_account.py test_risk.py test_matching.py test_stats.py test_bars.py))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup test demo lab bench docs lint cover lock clean
