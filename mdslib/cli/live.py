@@ -72,9 +72,9 @@ def live_command(
 
 
 def halt_command(
-    folder: Annotated[Path, typer.Argument(help="A run's folder, or the folder of all runs.")] = Path("runs"),
+    folder: Annotated[Path | None, typer.Argument(help="A run's folder; by default that of all runs.")] = None,
     why: Annotated[str, typer.Option(help="Kept in the halt file and on the tape.")] = "a person said so",
-    trade_url: Annotated[str, typer.Option(help="Trading API; empty: the settings'.")] = "",
+    trade_url: Annotated[str, typer.Option(help="Trading API; empty: the run's own, else the settings'.")] = "",
     no_cancel: Annotated[bool, typer.Option("--no-cancel", help="Leave the working orders.")] = False,
 ) -> None:
     """Halt trading: forbid every new order of the run (or of all runs), then cancel all working orders at the broker.
@@ -83,12 +83,14 @@ def halt_command(
     here. A session that has seen the file stays halted to its end; remove the file before the next one starts.
     """
     from mdslib.config import load_settings
-    from mdslib.live.halt import write_halt
+    from mdslib.live.halt import venue_of, write_halt
 
+    settings = load_settings()
+    folder = folder or settings.runs
     file = write_halt(folder, why)
     _say(f"halted: {file} forbids new orders; remove it before the next session")
     if not no_cancel:
-        _say(cancel_at_broker(trade_url or load_settings().trade_url))
+        _say(cancel_at_broker(trade_url or venue_of(folder) or settings.trade_url))
 
 
 def cancel_at_broker(url: str) -> str:

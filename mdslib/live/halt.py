@@ -8,6 +8,7 @@ from mdslib.errors import SessionError
 from mdslib.live.verdict import replace_file
 
 HALT = "HALT"
+VENUE = "venue"  # in the run folder: the trading API that its orders went to
 
 
 def halt_files(run_dir: Path) -> tuple[Path, Path]:
@@ -36,3 +37,12 @@ def write_halt(folder: Path, why: str) -> Path:
     except OSError as error:
         raise SessionError(f"{file} can't be written ({error.strerror}); cancel at the venue's own page") from error
     return file
+
+
+def venue_of(folder: Path) -> str:
+    """Return the trading API of a run, or an empty text for a folder that is no run's.
+
+    Halting a rehearsal must cancel at the local exchange that it trades on, never at the account of the settings.
+    """
+    file = folder / VENUE
+    return file.read_text(encoding="utf-8").strip() if file.is_file() else ""

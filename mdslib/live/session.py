@@ -24,12 +24,13 @@ from mdslib.live.batch import HALT
 from mdslib.live.conclude import books, interrupts, verdict_of
 from mdslib.live.display import Display
 from mdslib.live.engine import Engine
-from mdslib.live.halt import halt_files, halted
+from mdslib.live.halt import VENUE, halt_files, halted
 from mdslib.live.log import SessionLog
 from mdslib.live.plan import LivePlan, make_plan
 from mdslib.live.report import DayReport
 from mdslib.live.runner import HEARTBEAT, STOP
 from mdslib.live.simlink import SimLink
+from mdslib.live.verdict import replace_file
 from mdslib.live.workers import Workers
 from mdslib.protocols import Position, Records
 from mdslib.store.auditblock import mark_failed, refuse_if_blocked
@@ -144,6 +145,7 @@ class Session:
         plan = self.plan
         refuse_if_blocked(plan.run_dir.parent)
         _make_folder(plan.run_dir)
+        replace_file(plan.run_dir / VENUE, plan.trade_url + "\n")
         link = SimLink(plan.options["time_url"]) if plan.options["time_url"] else None
         clock: Clock = link.clock if link is not None else WallClock()
         log = SessionLog(plan.run_dir / "log.jsonl", clock)
