@@ -85,7 +85,7 @@ lock: $(PY) ## write requirements*.txt anew: hashes and markers for Python 3.11 
 	@test -x $(UV) || { $(PY) -m venv $(BOOT) && $(BOOT)/bin/python -m pip install -q uv==$(UV_VERSION); }
 	$(UV) lock $(if $(UPGRADE),--upgrade)
 	$(UV) export -q --frozen --no-emit-project --no-default-groups -o requirements.txt
-	$(UV) export -q --frozen --no-emit-project --all-groups -o requirements-dev.txt
+	$(UV) export -q --frozen --no-emit-project --all-groups --all-extras -o requirements-dev.txt
 	@! grep -nE '^ *-(-index|-extra|-find|i |f )|://' requirements*.txt || { echo "make: the lock names a registry" >&2; exit 1; }
 
 clean: ## remove what can be made again; runs/ stays
