@@ -44,6 +44,9 @@ class Kind(IntEnum):
     BAR_REVISION = 27  # the venue replaces an earlier bar, after a late trade
     DAILY_BAR = 28  # the venue's running bar of the day
     BOOK_DELTA = 29  # one level of an order book has a new size; `BookFlag` says of which side and message
+    START = 30  # the program began again on this tape, after a crash or a kill
+    DIFFERENCE = 31  # the venue's books differ from ours: an order or a position
+    CHECKPOINT = 32  # the digest of state and account after the records before it is beside it
 
 
 class BookFlag(IntFlag):
@@ -272,6 +275,13 @@ SCHEMAS: dict[Kind, dict[str, Field]] = {
         "position": Field("<f8", "units, signed", "f0"),
         "avg_px": Field("<f8", "currency", "f1"),
         "cash": Field("<f8", "currency", "f2"),
+    },
+    Kind.DIFFERENCE: _HEAD
+    | {
+        "order": Field("<i8", "tape seq, 0: a position", "i0"),
+        "leg": Field("u1", "index", "flag"),
+        "ours": Field("<f8", "units, signed", "f0"),
+        "theirs": Field("<f8", "units, signed", "f1"),
     },
     Kind.CORRECTION: _HEAD
     | {
