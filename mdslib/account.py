@@ -19,6 +19,7 @@ DUST = 5e-10
 # buys, sells: unsigned quantities that work at the venue.
 # parked: the part of a flip that waits for the close before it.
 # flatten: 1 once the position is being closed for good.
+# halted: 1 while the venue has halted trading in the instrument.
 ACCOUNT = np.dtype(
     [
         ("position", "<f8"),
@@ -33,6 +34,7 @@ ACCOUNT = np.dtype(
         ("sells", "<f8"),
         ("parked", "<f8"),
         ("flatten", "<i8"),
+        ("halted", "<i8"),
     ]
 )
 

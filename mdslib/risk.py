@@ -17,6 +17,12 @@ from mdslib.protocols import Records
 
 MINUTE = 60_000_000_000
 
+# What RISK's `state` holds: a `TradingState` in its lowest two bits, and above them what else keeps orders back. One
+# number, so that one comparison with 0 tells that nothing does.
+TRADING = 3
+HELD = 4  # market events were missed, and the feed is not whole again
+SOME_HALTED = 8  # the venue has halted some instrument; the account says which
+
 
 class Denial(IntEnum):
     """Why an order was not sent. Codes are part of the tape's format."""
@@ -34,6 +40,8 @@ class Denial(IntEnum):
     BUYING_POWER = 10
     DUPLICATE = 11
     HALT_FILE = 12
+    BACKFILL = 13  # between a GAP and its RESYNC
+    INSTRUMENT_HALTED = 14
 
 
 class TradingState(IntEnum):
@@ -97,7 +105,7 @@ def make_limits(**values: float) -> Limits:
     return Limits(**typed)  # type: ignore[arg-type]
 
 
-# Running state of the limits: trading state, orders counted, pointer into the sessions, last order.
+# Running state of the limits: what keeps orders back, orders counted, pointer into the sessions, last order.
 RISK = np.dtype(
     [
         ("state", "<i8"),
@@ -115,9 +123,15 @@ RISK = np.dtype(
 def check_state(risk: Records, account: Records, k: int, qty: float) -> int:
     """Return the denial of the trading state alone."""
     state = risk[0].state
-    if state == 2:
+    if state == 0:
+        return 0
+    if state & TRADING == 2:
         return 2
-    if state == 1:
+    if state & HELD:
+        return 13
+    if state & SOME_HALTED and account[k].halted != 0:
+        return 14
+    if state & TRADING == 1:
         before = account[k].position + account[k].open_qty
         if abs(before + qty) >= abs(before) or (before + qty) * before < 0.0:
             return 3
@@ -227,6 +241,8 @@ _SENTENCES = {
     Denial.BUYING_POWER: "leverage allows {bound:,.2f} of gross exposure, it would be {value:,.2f}",
     Denial.DUPLICATE: "duplicate_ns is {bound:g}, an equal order was decided {value:g} ns before",
     Denial.HALT_FILE: "a person halted trading (mds halt)",
+    Denial.BACKFILL: "market events were missed and are being filled in; orders flow again once the feed is whole",
+    Denial.INSTRUMENT_HALTED: "the venue has halted trading in this instrument",
 }
 
 

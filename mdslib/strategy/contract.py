@@ -51,6 +51,8 @@ class Strategy:
     steps : dict
         Market kind or `Kind.UPDATE` to step function.
     timers : list of (Every or BeforeClose, step function)
+    orders_on_backfill : bool
+        Its orders go out while a gap is being filled in, too.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Strategy:
     module: str = ""
     file: str = ""
     line: int = 0
+    orders_on_backfill: bool = False
 
     def on(self, event: EventKey | TimerSpec) -> Callable[[Step], Step]:
         """Add a step for another kind of event, or for a timer.
@@ -174,6 +177,7 @@ def strategy(
     params: type[Any] = NoParams,
     state: Callable[[Any], Any] = no_state,
     instruments: int = 1,
+    orders_on_backfill: bool = False,
 ) -> Callable[[Step], Strategy]:
     """Declare a strategy.
 
@@ -187,6 +191,9 @@ def strategy(
         ``state(params)`` returns what the model remembers: `records(1, dtype)`, or a NamedTuple of that and arrays.
     instruments : int
         How many instruments it trades; they are numbered in the order that the session names them.
+    orders_on_backfill : bool
+        Where a live feed had a gap, the missed events are filled in and reach the model, and its orders are denied as
+        BACKFILL until the feed is whole again. True lets them through: late, on old prices.
 
     Returns
     -------
@@ -230,6 +237,7 @@ def strategy(
             module=python.__module__,
             file=python.__code__.co_filename,
             line=python.__code__.co_firstlineno,
+            orders_on_backfill=bool(orders_on_backfill),
         )
         made._add(on, python)
         return made

@@ -15,7 +15,7 @@ from mdslib.account import ACCOUNT, DUST, apply_fill, new_account
 from mdslib.events import Status, TimeInForce, Verb
 from mdslib.jit import jit, jit_hot, jit_inner, jit_quiet, records
 from mdslib.protocols import Records
-from mdslib.risk import RISK, Limits, check_order, check_state, count_order
+from mdslib.risk import HELD, RISK, SOME_HALTED, TRADING, Limits, check_order, check_state, count_order
 
 ORDER, TARGET, CANCEL = int(Verb.ORDER), int(Verb.TARGET), int(Verb.CANCEL)
 RELEASE = int(Verb.RELEASE)
@@ -231,7 +231,7 @@ def release(account: Records, risk: Records, k: int, seq: int, ts: int, out: Rec
                 drop_parked(account, k)
             return n
         drop_parked(account, k)
-        if risk[0].state != 0:
+        if check_state(risk, account, k, qty) != 0:
             return n
     n = note(ORDER, k, qty, np.nan, 0, seq, ts, k, 8 + k, account, out, n)
     out[n - 1].verb = RELEASE
@@ -242,8 +242,8 @@ def release(account: Records, risk: Records, k: int, seq: int, ts: int, out: Rec
 @jit_quiet
 def flatten(account: Records, risk: Records, seq: int, ts: int, out: Records, n: int) -> int:
     """Go flat: cancel what works, close what is held, and let nothing in that opens; one instrument after the other."""
-    if risk[0].state == 0:
-        risk[0].state = 1
+    if risk[0].state & TRADING == 0:
+        risk[0].state |= 1
     for k in range(len(account)):
         a = account[k]
         drop_parked(account, k)
@@ -258,9 +258,37 @@ def flatten(account: Records, risk: Records, seq: int, ts: int, out: Records, n:
 @jit
 def resume(account: Records, risk: Records) -> None:
     """Trade again: the state is ACTIVE, and what was to be closed for good may be opened again."""
-    risk[0].state = 0
+    risk[0].state &= ~TRADING
     for k in range(len(account)):
         account[k].flatten = 0
+
+
+@jit_quiet
+def hold_orders(risk: Records, begins: bool) -> None:
+    """Keep orders back from a GAP on, or let them flow again from its RESYNC on."""
+    if begins:
+        risk[0].state |= HELD
+    else:
+        risk[0].state &= ~HELD
+
+
+@jit_quiet
+def take_status(account: Records, risk: Records, k: int, code: int, luld: int) -> None:
+    """Note that the venue halts an instrument (2, H, P) or lets it trade again (3, T); other statuses change nothing.
+
+    Tapes A and B say 2 and 3; tapes C and O say H (halt), P (pause) and T. None of these letters means another thing on
+    the other tapes. Source: Alpaca, "Real-time Stock Data", trading statuses.
+    """
+    if luld != 0:
+        return
+    if code == 50 or code == 72 or code == 80:
+        account[k].halted = 1
+    elif code == 51 or code == 84:
+        account[k].halted = 0
+    risk[0].state &= ~SOME_HALTED
+    for i in range(len(account)):
+        if account[i].halted != 0:
+            risk[0].state |= SOME_HALTED
 
 
 @jit

@@ -122,6 +122,8 @@ def _kernels() -> dict[str, Callable[..., Any]]:
         decide.release,
         decide.flatten,
         decide.resume,
+        decide.hold_orders,
+        decide.take_status,
         matching.match,
         matching.accept,
         matching.refuse,

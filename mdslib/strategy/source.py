@@ -242,11 +242,14 @@ def _fold_records(strategy: Strategy, shape: Shape) -> str:
         expired=int(Kind.EXPIRED),
         control=int(Kind.CONTROL),
         opening=int(Kind.OPENING),
+        gap=int(Kind.GAP),
+        resync=int(Kind.RESYNC),
+        status=int(Kind.STATUS),
     )
 
 
 # The records whose instrument the fold looks at.
-_READ = " or ".join(f"what == {int(k)}" for k in (*MARKET, Kind.UPDATE, Kind.EXPIRED, Kind.OPENING)) + (
+_READ = " or ".join(f"what == {int(k)}" for k in (*MARKET, Kind.UPDATE, Kind.EXPIRED, Kind.OPENING, Kind.STATUS)) + (
     f" or (what == {int(Kind.DENIED)} and r.code >= 256)"
 )
 
@@ -264,12 +267,19 @@ _OWN_RECORDS = """\
             elif r.code == 0:
                 resume(account, risk)
             else:
-                risk[0].state = 1 if r.code == 1 else 2
+                risk[0].state = risk[0].state & -4 | (1 if r.code == 1 else 2)
         elif what == {opening}:
             opened = account[int(r.instrument)]
             opened.position = r.f0
             opened.avg_px = r.f1
             opened.cash = r.f2
+        elif what == {gap}:
+            if r.code == 1:
+                hold_orders(risk, True)
+        elif what == {resync}:
+            hold_orders(risk, False)
+        elif what == {status}:
+            take_status(account, risk, int(r.instrument), int(r.code), r.i1)
         if cursor[1] > room:
             cursor[0] = g + 1
             return

@@ -62,7 +62,16 @@ def own_records(made: Case) -> np.ndarray:
     desk["kind"], desk["code"], desk["f0"] = Kind.DENIED, 256 + int(Denial.HALT_FILE), 2.0
     fifth = len(tape) // 5
     parts = [opening]
-    for place, extra in enumerate([desk, control[:1], control[1:2], control[2:3], control[3:]]):
+    held = np.zeros(4, RECORD)
+    held["kind"], held["code"] = [Kind.GAP, Kind.RESYNC, Kind.STATUS, Kind.STATUS], [1, 0, ord("H"), ord("T")]
+    for place, extra in enumerate(
+        np.concatenate([a, b])
+        for a, b in zip(
+            [desk, control[:1], control[1:2], control[2:3], control[3:]],
+            [held[:1], held[1:2], held[2:3], held[3:], held[:1]],
+            strict=True,
+        )
+    ):
         parts += [tape[place * fifth : (place + 1) * fifth], extra]
     joined = np.concatenate([*parts, tape[5 * fifth :]])
     joined["seq"] = np.arange(1, len(joined) + 1)

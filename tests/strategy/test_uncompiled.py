@@ -17,8 +17,16 @@ RUN = """\
 import hashlib, json, sys
 import numpy as np
 from mdslib import backtest, find_model, make_limits
-from mdslib.check.made import made_data
+from mdslib.check.made import made_data, records_of
+from mdslib.events import RECORD, Kind
 from mdslib.strategy import Fold
+from mdslib.strategy.market import market_of
+
+def held_records():
+    made = np.zeros(60, RECORD)
+    made["kind"] = np.resize([Kind.GAP, Kind.RESYNC, Kind.STATUS, Kind.STATUS], 60)
+    made["code"] = np.resize([1, 0, ord("H"), ord("T")], 60)
+    return made
 
 def digest(array):
     return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:12]
@@ -33,6 +41,12 @@ for name in sys.argv[1:]:
     fold = Fold(model, model.make_params(**params), instruments=data.instruments, cash=1e5, limits=limits)
     decisions = fold.run(data)
     told[model.name] = [len(decisions), digest(decisions), fold.digest()]
+    tape = np.concatenate([held_records(), records_of(market_of(model, data, model.market_kinds))])
+    tape["seq"] = np.random.default_rng(5).permutation(len(tape))
+    tape = np.sort(tape, order="seq")
+    held = Fold(model, model.make_params(**params), instruments=data.instruments, cash=1e5, limits=limits)
+    decisions = held.feed(tape)
+    told[model.name + " held"] = [len(decisions), digest(decisions), held.digest()]
     for rules in ("permissive", "alpaca"):
         for limits in (None, make_limits(max_position=30)):
             r = backtest(model, data, params=params, rules=rules, limits=limits, fees=1.0, flatten="10s")
