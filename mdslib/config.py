@@ -57,6 +57,8 @@ class Settings(BaseSettings):
         Limits of the desk.
     allow_live_trading : bool
         A `trade_url` that is neither Alpaca's paper host nor on this machine is refused unless this is true.
+    seal_key : Path
+        Ed25519 private key that signs the record of each run; made on first use.
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True)
@@ -70,8 +72,9 @@ class Settings(BaseSettings):
     trade_url: str = "https://paper-api.alpaca.markets"
     limits: LimitSettings = LimitSettings()
     allow_live_trading: bool = False
+    seal_key: Path = Path("~/.local/share/mdslib/seal.key")
 
-    @field_validator("store", "runs", "models", mode="after")
+    @field_validator("store", "runs", "models", "seal_key", mode="after")
     @classmethod
     def _expand(cls, path: Path) -> Path:
         return path.expanduser()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,3 +22,12 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("real market data is not on this machine: looked for shared/data beside it and $MDSLIB_SHARED_DATA")
     return folder
+
+
+@pytest.fixture(autouse=True, scope="session")
+def seal_key(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Sign the records of the tests' runs with a key of their own, here and in every child process."""
+    path = tmp_path_factory.mktemp("keys") / "seal.key"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MDS_SEAL_KEY", str(path))
+        yield path

@@ -40,6 +40,8 @@ COMMANDS: dict[str, Command] = {
     "live": Command("mdslib.cli.live:live_command", "Trade a paper account for one session."),
     "halt": Command("mdslib.cli.live:halt_command", "Halt a running session and cancel its orders."),
     "audit": Command("mdslib.cli.tape:audit_command", "Audit the record of a session."),
+    "seal": Command("mdslib.cli.seal:seal_command", "Sign the record of a run and chain it to the one before."),
+    "verify": Command("mdslib.cli.seal:verify_command", "Name what was changed in a sealed run."),
     "replay-capture": Command("mdslib.cli.capture:replay_command", "Decode a raw capture again; account for it."),
     "is-session": Command("mdslib.cli.session:is_session_command", "Tell whether a day is a trading day."),
     "deploy": Command("mdslib.cli.deploy:deploy_command", "Install the systemd units that trade on schedule."),

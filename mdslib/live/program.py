@@ -13,6 +13,7 @@ from typing import Any
 
 from mdslib.calendar import parse_date, session, why_closed, zone
 from mdslib.clock import wall_ns
+from mdslib.errors import MdsError
 from mdslib.live.guards import Guards
 from mdslib.live.notebook import THREAD
 from mdslib.live.runner import NOTEBOOK, Plan, supervise
@@ -85,8 +86,21 @@ def trade(request: Request, say: Callable[[str], None], *, rescue: Callable[[], 
     verdict = supervise(plan, rescue=rescue, say=say)
     say(f"{verdict.code.name} ({int(verdict.code)}): {verdict.reason}")
     say(f"notebook: {plan.run_dir / NOTEBOOK}")
+    _seal(plan.run_dir, say)
     _leave_if_hung(verdict.code)
     return verdict.code
+
+
+def _seal(run_dir: Path, say: Callable[[str], None]) -> None:
+    """Seal the run's record; a session that never began has none."""
+    from mdslib.store.seal import seal
+
+    if not any((run_dir / "tape").glob("*.tape")):
+        return
+    try:
+        say(f"sealed: {seal(run_dir).digest}")
+    except MdsError as error:  # the day is traded and judged all the same
+        say(f"not sealed: {error}")
 
 
 def today(now: int, exchange: str = "NYSE") -> datetime.date:
