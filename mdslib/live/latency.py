@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -25,6 +26,7 @@ class Latency:
         self._buckets = [0] * (64 << _SUB)
         self._count = 0
         self._highest = 0
+        self._total = 0
         self._new: list[int] = []
         self._sorting = threading.Lock()  # one thread adds, another may look
 
@@ -39,9 +41,9 @@ class Latency:
             new = self._new
             for _ in range(len(new)):
                 value = max(new.pop(), 0)
-                shift = max(value.bit_length() - _SUB - 1, 0)
-                self._buckets[(shift << _SUB) + (value >> shift)] += 1
+                self._buckets[_place(value)] += 1
                 self._count += 1
+                self._total += value
                 self._highest = max(self._highest, value)
 
     @property
@@ -61,6 +63,17 @@ class Latency:
         """The longest, ns."""
         self._sort_in()
         return self._highest
+
+    @property
+    def total(self) -> int:
+        """Their sum, ns."""
+        self._sort_in()
+        return self._total
+
+    def at_most(self, bounds: Sequence[int]) -> list[int]:
+        """Return how many durations are at most as long as each bound (ns), to a bucket's width."""
+        counts = np.cumsum(np.array(self.buckets))
+        return [int(counts[_place(bound)]) for bound in bounds]
 
     def quantile(self, q: float) -> float:
         """Return the duration in ns below which a share `q` of all lies; nan where there is none."""
@@ -89,6 +102,12 @@ class Latency:
             "p99_us": self.quantile(0.99) / 1e3,
             "max_us": self.highest / 1e3,
         }
+
+
+def _place(value: int) -> int:
+    """Return the bucket of a duration."""
+    shift = max(value.bit_length() - _SUB - 1, 0)
+    return (shift << _SUB) + (value >> shift)
 
 
 def _middle(index: int) -> float:
