@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,6 +97,37 @@ class Desk:
     def working(self) -> list[Order]:
         """Return the orders that have not ended, oldest first."""
         return [order for order in self.orders.values() if not order.done]
+
+    def adopt(self, records: Records, venue_id: Callable[[np.void], str]) -> None:
+        """Take over the orders of a tape, as its records left them; for a restart.
+
+        Parameters
+        ----------
+        records : RECORD array
+            In tape order.
+        venue_id : callable
+            The venue's order id that an UPDATE record's text names; empty where it names none.
+        """
+        latest: dict[tuple[int, int], Order] = {}
+        for row in records[np.isin(records["kind"], _OF_ORDERS)]:
+            kind, key = int(row["kind"]), (int(row["i0"]), int(row["flag"]))
+            if kind == Kind.INTENT:
+                if int(row["code"]) % 256 == Verb.CANCEL:
+                    for order in latest.values():
+                        order.cancel_wanted |= order.instrument == int(row["instrument"]) and not order.done
+                else:
+                    latest[key] = self._intended(row)
+            elif key in latest:
+                _relive(latest[key], kind, row, venue_id)
+
+    def _intended(self, row: np.void) -> Order:
+        """Return the order of an INTENT record, as it was before it was sent."""
+        k, seq, leg, attempt = int(row["instrument"]), int(row["i0"]), int(row["flag"]), int(row["i1"])
+        name = client_order_id(self.account_id, self.date, self.run_name, seq, leg, attempt)
+        tif = TimeInForce(int(row["code"]) // 256)
+        new = NewOrder(name, self.instruments[k].symbol, float(row["f0"]), float(row["f1"]), tif)
+        order = self.orders[name] = Order(new, k, seq, leg, attempt)
+        return order
 
     def take(self, decisions: Records, now: int) -> Intents:
         """Turn decisions into INTENT and DENIED records and the orders that follow once those are on the tape."""
@@ -220,6 +251,23 @@ class Desk:
         record = self._about(order, Kind.UNKNOWN, ts, ts)
         record["f0"] = order.new.qty
         return record
+
+
+_OF_ORDERS = tuple(int(k) for k in (Kind.INTENT, Kind.DENIED, Kind.UPDATE, Kind.UNKNOWN, Kind.EXPIRED))
+
+
+def _relive(order: Order, kind: int, row: np.void, venue_id: Callable[[np.void], str]) -> None:
+    """Bring an order to the state that a record of it tells."""
+    if kind == Kind.UPDATE:
+        qty = float(row["f0"])
+        order.filled += qty
+        order.spent += qty * float(row["f1"])
+        order.status = Status(int(row["code"]))
+        order.venue_order_id = order.venue_order_id or venue_id(row)
+    elif kind == Kind.UNKNOWN:
+        order.status = Status.UNKNOWN
+    else:  # withheld by the desk, or too old to be sent
+        order.status = Status.CANCELED
 
 
 def _new_fills(order: Order, update: Update) -> Iterator[tuple[float, float]]:

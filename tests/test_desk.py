@@ -360,3 +360,37 @@ def test_any_interleaving_and_repetition_books_every_fill_once(case: tuple[Fills
     assert order.done == ended
     assert float(account[0]["open_qty"]) == pytest.approx(0.0 if ended else 10.0 - total)
     assert sum(int(code) in (4, 6, 8) and qty == 0.0 for code, qty in records[["code", "f0"]].tolist()) <= 1
+
+
+# A restart ------------------------------------------------------------------------------------------------------------
+
+
+@given(conversations(), st.booleans())
+def test_a_tape_gives_every_order_back_as_it_was(case: tuple[Fills, Status | None, list[int]], unsure: bool) -> None:
+    fills, end, mixed = case
+    desk = new_desk()
+    intents = desk.take(decision(), 1)
+    order = intents.orders[0]
+    parts = [intents.records, desk.unknown(order, 1)] if unsure else [intents.records]
+    messages = conversation(order, fills, end)
+    records = np.concatenate([*parts, hear(desk, order, [messages[which] for which in mixed])])
+    again = new_desk()
+    again.adopt(records, lambda _row: "v1")
+    (found,) = again.orders.values()
+    assert repr(found.new) == repr(order.new), "market: its limit is nan"
+    assert (found.seq, found.leg, found.status) == (order.seq, order.leg, order.status)
+    assert (found.filled, found.spent) == (order.filled, order.spent)
+
+
+def test_a_tape_tells_which_orders_were_withheld_denied_or_to_be_canceled(desk: Desk, order: Order) -> None:
+    told = [desk.take(decision(9, instrument=1, qty=-2.0, limit=101.0, tif=1), 1), desk.take(cancel_all(1, 10), 1)]
+    told.append(desk.take(decision(11, denied=int(Denial.POSITION)), 1))
+    withheld = desk.withhold(desk.take(decision(12), 1).orders[0], Denial.HALT_FILE, 2)
+    first = desk.take(decision(12), 1).records
+    again = new_desk()
+    again.adopt(np.concatenate([*(part.records for part in told), first, withheld]), lambda _row: "")
+    limit, stopped = again.orders.values()
+    assert limit.new == desk.orders[limit.new.client_order_id].new
+    assert (limit.new.limit, limit.new.time_in_force, limit.cancel_wanted) == (101.0, TimeInForce.GTC, True)
+    assert not limit.cancel_asked, "whether the call was made is not on the tape: it is made again"
+    assert (stopped.seq, stopped.status, stopped.cancel_wanted) == (12, Status.CANCELED, False)
