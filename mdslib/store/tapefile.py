@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Literal
@@ -42,6 +42,8 @@ class TapeWriter:
         Whether ``append`` waits for the kernel (survives ``kill -9``) or for the disk (survives power loss).
     segment_bytes : int
         A new segment begins where one would grow beyond this.
+    meet : callable, optional
+        Called with the reader of a tape that exists, before anything of it is changed; what it raises refuses it.
 
     Attributes
     ----------
@@ -49,6 +51,8 @@ class TapeWriter:
         Sequence that the next record gets; everything below is safe on the tape.
     torn : int
         Bytes of a torn tail that were cut on opening.
+    found : TapeReader or None
+        The tape as it was on opening, where there was one.
 
     Raises
     ------
@@ -57,10 +61,16 @@ class TapeWriter:
     """
 
     def __init__(
-        self, folder: Path, header: TapeHeader, durability: Durability = "write", segment_bytes: int = SEGMENT_BYTES
+        self,
+        folder: Path,
+        header: TapeHeader,
+        durability: Durability = "write",
+        segment_bytes: int = SEGMENT_BYTES,
+        meet: Callable[[TapeReader], None] | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.header = header
+        self.found: TapeReader | None = None
         self.next_seq = FIRST_SEQ
         self.torn = 0
         self.segment_bytes = segment_bytes
@@ -72,7 +82,7 @@ class TapeWriter:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = _lock(self.folder)
             if segment_paths(self.folder):
-                self._resume()
+                self._resume(meet)
             else:
                 self._begin(1)
         except OSError as error:
@@ -82,7 +92,7 @@ class TapeWriter:
                 "recorded: "
                 "free space or choose another runs folder"
             ) from error
-        except TapeError:
+        except BaseException:
             self.close()
             raise
 
@@ -179,13 +189,15 @@ class TapeWriter:
         self._fd, self._side_fd = fd, -1
         self._number, self._first, self._size, self._side_size = number, self.next_seq, len(opening), 0
 
-    def _resume(self) -> None:
+    def _resume(self, meet: Callable[[TapeReader], None] | None) -> None:
         """Verify the tape, cut its torn tail, and go on behind its last whole record."""
-        with TapeReader(self.folder) as found:
-            last, self._sides = found.segments[-1], found.side_count
-            self.next_seq, self.torn = found.next_seq, found.torn
-            self._number, self._first, self._size = len(found.segments), last.first_seq, last.size
-            side_bytes, same = found.last_side_bytes, last.header == self.header
+        found = self.found = TapeReader(self.folder)
+        if meet is not None:
+            meet(found)
+        last, self._sides = found.segments[-1], found.side_count
+        self.next_seq, self.torn = found.next_seq, found.torn
+        self._number, self._first, self._size = len(found.segments), last.first_seq, last.size
+        side_bytes, same = found.last_side_bytes, last.header == self.header
         path = segment_paths(self.folder)[-1]
         _cut(path, self._size)
         _cut(side_path(path), side_bytes)
@@ -235,6 +247,21 @@ class TapeWriter:
         )
 
 
+def writer_of(folder: Path) -> str:
+    """Return the process id of who writes a tape now, as text; empty where nobody does."""
+    try:
+        fd = os.open(folder / "lock", os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return ""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
+    finally:
+        os.close(fd)
+    return ""
+
+
 def _lock(folder: Path) -> int:
     """Hold the folder for one writer; the kernel lets go when the process ends, however it ends."""
     fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -269,4 +296,4 @@ def _sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
-__all__ = ["SEGMENT_BYTES", "Durability", "TapeReader", "TapeWriter"]
+__all__ = ["SEGMENT_BYTES", "Durability", "TapeReader", "TapeWriter", "writer_of"]

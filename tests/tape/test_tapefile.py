@@ -15,7 +15,7 @@ import pytest
 
 from mdslib.errors import TapeError
 from mdslib.events import Kind
-from mdslib.store.tapefile import TapeReader, TapeWriter
+from mdslib.store.tapefile import TapeReader, TapeWriter, writer_of
 from mdslib.tape import Side, SideKind, TapeHeader
 
 ROOT = Path(__file__).parents[2]
@@ -257,6 +257,36 @@ def test_a_disk_that_is_full_at_the_start_is_told_before_anything_is_traded(
         TapeError, match="must be writable, received no space for a new segment's header; nothing was recorded"
     ):
         TapeWriter(tmp_path, header)
+
+
+def test_a_tape_can_be_looked_at_and_refused_before_anything_of_it_is_changed(
+    tmp_path: Path, header: TapeHeader, trades: np.ndarray
+) -> None:
+    with TapeWriter(tmp_path, header) as tape:
+        assert tape.found is None
+        tape.append(trades[:5])
+    with (tmp_path / "00000001.tape").open("ab") as file:
+        file.write(b"torn")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.name != "lock"}
+
+    def refuse(found: TapeReader) -> None:
+        assert (found.header, len(found.records())) == (header, 5)
+        raise TapeError("not this one")
+
+    with pytest.raises(TapeError, match="not this one"):
+        TapeWriter(tmp_path, dataclasses.replace(header, model="other"), meet=refuse)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.name != "lock"} == before
+    with TapeWriter(tmp_path, header, meet=lambda found: None) as tape:
+        assert tape.found is not None
+        assert len(tape.found.records()) == 5
+        assert tape.append(trades[5:6]) == 6
+
+
+def test_who_writes_a_tape_can_be_asked_without_disturbing(tmp_path: Path, header: TapeHeader) -> None:
+    assert writer_of(tmp_path) == ""
+    with TapeWriter(tmp_path, header):
+        assert writer_of(tmp_path) == str(os.getpid())
+    assert writer_of(tmp_path) == ""
 
 
 def test_a_swap_that_fails_keeps_the_old_header(
