@@ -312,6 +312,14 @@ SCHEMAS: dict[Kind, dict[str, Field]] = {
         "limit_down": Field("<f8", "currency, nan: none", "f1"),
     },
 }
+SCHEMAS[Kind.GAP] = _HEAD | {
+    "held": Field("<u4", "1: orders are held until the RESYNC", "code"),
+    "since": Field("<i8", "ns UTC, last event before the hole", "i0"),
+}
+SCHEMAS[Kind.RESYNC] = _HEAD | {
+    "recovered": Field("<i8", "events", "i0"),
+    "doubled": Field("<i8", "events left out", "i1"),
+}
 # Absolute: `size` replaces what was at `price`, 0 deletes. A snapshot is a CLEAR (price nan) and then its levels.
 SCHEMAS[Kind.BOOK_DELTA] = _HEAD | {
     "price": Field("<f8", "currency", "f0"),

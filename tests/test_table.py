@@ -130,7 +130,7 @@ NAIVE = pd.DataFrame({"price": [1.0], "size": [1]}, index=pd.DatetimeIndex(["201
         (lambda: trades([1], [1.0], [1])["prise"], "a table of TRADE has no column 'prise'. Did you mean 'price'"),
         (lambda: from_columns(Kind.TRADE, {"ts_event": [1], "size": [1]}), r"'price' \(currency\) is missing"),
         (lambda: from_columns(Kind.TRADE, {"price": [1.0]}), "column 'ts_event' .* is missing"),
-        (lambda: Table(Kind.GAP, {}), "Table.kind must have columns"),
+        (lambda: Table(Kind.CONTROL, {}), "Table.kind must have columns"),
         (lambda: Table(Kind.TRADE, {"price": np.ones(1)}), "column 'ts_event' is missing"),
         (lambda: Table(Kind.TRADE, {**empty(Kind.TRADE).columns, "x": np.ones(0)}), "'x' is not in its schema"),
         (

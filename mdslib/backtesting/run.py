@@ -214,6 +214,7 @@ class _Run:
             backtest=True,
             alpaca=alpaca,
             match_on=match_on,
+            marks=self.market.marks,
         )
         self.fingerprint = strategy_fingerprint(strategy)
         self.driver = load_driver(strategy, shape, self.fingerprint)

@@ -24,6 +24,7 @@ DAY = datetime.date(2013, 10, 8)
 OPEN = 1_381_239_000_000_000_000  # that day, 09:30 in New York
 HALF_HOUR = 1_800_000_000_000
 _MOST_TIMERS = 2000
+_MARK = {"ts_event": "ts_event", "instrument": "instrument", "what": "kind", "code": "code", "luld": "i1"}
 _SLOT = {kind: {name: field.slot for name, field in SCHEMAS[kind].items()} for kind in SCHEMAS}
 
 
@@ -111,15 +112,19 @@ def _bars(random: np.random.Generator, times: np.ndarray, which: np.ndarray) -> 
 
 
 def records_of(market: Market) -> Records:
-    """Return a market's events, timers included, as tape records in merged order; `seq` counts from 1."""
-    order = [int(Kind.TIMER)] if len(market.columns) > len(market.kinds) else []
+    """Return a market's events as tape records in merged order; `seq` counts from 1.
+
+    Timers, and the data's gaps and trading statuses, are among them.
+    """
+    order = [int(Kind.GAP)] if market.marks else []
+    order += [int(Kind.TIMER)] if len(market.columns) > len(order) + len(market.kinds) else []
     order += [int(kind) for kind in market.kinds]
     parts = {}
     for code, columns in zip(order, market.columns, strict=True):
         part = np.zeros(len(columns.ts_event), RECORD)
         part["kind"] = code
         for name, column in zip(columns._fields, columns, strict=True):
-            part[_SLOT[Kind(code)][name]] = column
+            part[_MARK[name] if code == Kind.GAP else _SLOT[Kind(code)][name]] = column
         part["ts_init"] = part["ts_event"]
         parts[code] = part
     if len(parts) == 1:

@@ -76,6 +76,16 @@ class TimerColumns(NamedTuple):
     number: Any
 
 
+class MarkColumns(NamedTuple):
+    """Columns of what keeps orders back: its kind, its code, and whether it is a price band."""
+
+    ts_event: Any
+    instrument: Any
+    what: Any
+    code: Any
+    luld: Any
+
+
 COLUMNS: dict[Kind, type[Any]] = {
     Kind.TRADE: TradeColumns,
     Kind.QUOTE: QuoteColumns,
@@ -173,7 +183,7 @@ def _marks_late(strategy: Strategy, shape: Shape, mark: str) -> bool:
     is decided, before orders are told, and at the end.
     """
     one = shape.single and not strategy.timers and len(shape.kinds) == 1 and shape.kinds[0] is marking_kind(strategy)
-    if not one or shape.kinds[0] is Kind.QUOTE:
+    if not one or shape.marks or shape.kinds[0] is Kind.QUOTE:
         return False
     if mark not in _blind:
         _blind[mark] = "last_px" not in reached_names(strategy.steps.values())

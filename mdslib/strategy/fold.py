@@ -168,7 +168,8 @@ class Fold:
             highest = int(columns.instrument.max(initial=0)) if "instrument" in columns._fields else 0
             if highest >= len(self.instruments):
                 raise self._stranger(highest)
-        driver = load_driver(self.strategy, self._shape(market.kinds, single=len(self.instruments) == 1))
+        shape = self._shape(market.kinds, single=len(self.instruments) == 1)._replace(marks=market.marks)
+        driver = load_driver(self.strategy, shape)
         self._out = self._new_out(market.count // 4 + 256)
         decisions = self._drive(
             lambda: driver.fold_columns(

@@ -10,9 +10,11 @@ import numpy as np
 from mdslib.errors import DataError
 from mdslib.events import SCHEMAS, Kind
 from mdslib.strategy.contract import Strategy
-from mdslib.strategy.driver import COLUMNS, TimerColumns, event_columns
+from mdslib.strategy.driver import COLUMNS, MarkColumns, TimerColumns, event_columns
 from mdslib.strategy.timers import TimerSpec, schedule
 from mdslib.table import MarketData, Table
+
+MARKS = (Kind.GAP, Kind.RESYNC, Kind.STATUS)  # what keeps orders back; at equal times in this order
 
 
 class Market(NamedTuple):
@@ -21,9 +23,12 @@ class Market(NamedTuple):
     Attributes
     ----------
     kinds : tuple of Kind
-        Market kinds, in merge order; timers come before them where the model has any.
+        Market kinds, in merge order; gaps and statuses come before them where the data have any, then timers where
+        the model has any.
+    marks : bool
+        Whether the data have any.
     columns : tuple
-        One NamedTuple of columns a kind, timers first.
+        One NamedTuple of columns a kind, gaps and statuses first, then timers.
     kind, row : numpy.ndarray of uint8 and int64, shape (count,)
         The merged order; empty where there is one kind only.
     time : numpy.ndarray of int64, shape (count,)
@@ -38,6 +43,7 @@ class Market(NamedTuple):
     row: np.ndarray
     time: np.ndarray
     count: int  # type: ignore[assignment]  # hides tuple.count
+    marks: bool = False
 
 
 def hours_of(data: MarketData) -> np.ndarray:
@@ -80,8 +86,13 @@ def market_of(strategy: Strategy, data: MarketData, kinds: Sequence[Kind]) -> Ma
         columns.insert(0, timer)
         times.insert(0, timer.ts_event)
         codes.insert(0, int(Kind.TIMER))
+    marks = [table for which in MARKS for table in data.tables if table.kind is which and len(table)]
+    if marks:
+        columns.insert(0, mark_columns(marks))
+        times.insert(0, columns[0].ts_event)
+        codes.insert(0, int(Kind.GAP))
     kind, row, time = _merge(times, codes)
-    return Market(tuple(t.kind for t in tables), tuple(columns), kind, row, time, len(time))
+    return Market(tuple(t.kind for t in tables), tuple(columns), kind, row, time, len(time), bool(marks))
 
 
 def _columns(table: Table) -> Any:
@@ -92,6 +103,21 @@ def _columns(table: Table) -> Any:
         for name in names
     )
     return COLUMNS[table.kind](*made)
+
+
+def mark_columns(tables: Sequence[Table]) -> MarkColumns:
+    """Return gaps, resyncs and trading statuses in order of time, then of the tables."""
+    parts = []
+    for table in tables:
+        zero = np.zeros(len(table), np.int64)
+        code, luld = (table["held"], zero) if table.kind is Kind.GAP else (zero, zero)
+        if table.kind is Kind.STATUS:
+            code, luld = table["status"], table["luld"]
+        what = np.full(len(table), int(table.kind), np.uint8)
+        parts.append((table["ts_event"], table["instrument"], what, code.astype(np.int64), luld))
+    joined = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    by_time = np.argsort(joined[0], kind="stable")
+    return MarkColumns(*(column[by_time] for column in joined))
 
 
 def timer_columns(timers: Sequence[TimerSpec], hours: np.ndarray) -> TimerColumns:

@@ -30,6 +30,8 @@ class Shape(NamedTuple):
         Last prices are marked where somebody looks, not on every event: nothing that the model reaches reads them.
     match_on : Kind or None
         The kind that orders match against.
+    marks : bool
+        The columns begin with what keeps orders back: gaps and trading statuses.
     """
 
     kinds: tuple[Kind, ...]
@@ -41,3 +43,4 @@ class Shape(NamedTuple):
     alpaca: bool = False
     match_on: Kind | None = None
     late: bool = False
+    marks: bool = False

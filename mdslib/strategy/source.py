@@ -177,6 +177,8 @@ def _take_update(strategy: Strategy, shape: Shape) -> str:
 
 def _row(strategy: Strategy, kind: Kind, shape: Shape, c: str, i: str, after: str) -> str:
     """Write the taking of row `i` of columns `c`."""
+    if kind is Kind.GAP:
+        return _TAKE_MARK.format(c=c, i=i, gap=int(Kind.GAP), resync=int(Kind.RESYNC))
     if kind is Kind.TIMER:
         return _take_timer(strategy, shape, "g", after, COLUMN, c=c, i=i)
     return _take(strategy, kind, shape, "g", after, form=COLUMN, c=c, i=i)
@@ -194,10 +196,20 @@ def _dispatch(strategy: Strategy, shape: Shape, rows: list[tuple[Kind, str]]) ->
 
 def _places(strategy: Strategy, shape: Shape) -> list[tuple[Kind, str, str]]:
     """Return (kind, columns, row index) of each place of the market tuple."""
-    kinds = ((Kind.TIMER,) if strategy.timers else ()) + shape.kinds
+    kinds = ((Kind.GAP,) if shape.marks else ()) + ((Kind.TIMER,) if strategy.timers else ()) + shape.kinds
     return [(kind, f"market[{place}]", "g" if len(kinds) == 1 else "i") for place, kind in enumerate(kinds)]
 
 
+_TAKE_MARK = """\
+mark = {c}.what[{i}]
+if mark == {gap}:
+    if {c}.code[{i}] == 1:
+        hold_orders(risk, True)
+elif mark == {resync}:
+    hold_orders(risk, False)
+else:
+    take_status(account, risk, int({c}.instrument[{i}]), int({c}.code[{i}]), {c}.luld[{i}])
+"""
 _FOLD_HEAD = """\
 @njit(cache=True, nogil=True)
 def {signature}:

@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mdslib import Instrument, Trade, buy, cancel, hold, make_limits, pair, sell, strategy, target
+from mdslib import (
+    Instrument,
+    Trade,
+    backtest,
+    buy,
+    cancel,
+    find_model,
+    hold,
+    make_limits,
+    pair,
+    sell,
+    strategy,
+    target,
+)
+from mdslib.check.made import made_data, records_of
 from mdslib.events import RECORD, Kind, Status, Verb
 from mdslib.risk import Denial, TradingState, denial_text
 from mdslib.strategy import Fold
 from mdslib.strategy.answers import leg
+from mdslib.strategy.market import market_of
+from mdslib.strategy.shape import Shape
+from mdslib.strategy.source import driver_source
+from mdslib.table import MarketData, from_columns, trades
 
+MIXED = Path(__file__).parent / "mixed.py"
 SPY = (Instrument("SPY"),)
 TWO = (Instrument("SPY"), Instrument("QQQ"))
 DENIED, HALTED = int(Denial.BACKFILL), int(Denial.INSTRUMENT_HALTED)
@@ -180,3 +200,65 @@ def test_a_status_of_a_stranger_is_refused() -> None:
 
     with pytest.raises(DataError, match="an event names instrument 3, but the fold of 'by_size' has 1"):
         Fold(by_size, instruments=SPY).feed(status("H", 3))
+
+
+# ------------------------------------------------------------------------------------------------- research, back-test
+
+
+def marked(data: MarketData, marks: int = 40) -> MarketData:
+    """Return the data with gaps and halts all over it."""
+    random = np.random.default_rng(7)
+    first, last = int(data.tables[0]["ts_event"][0]), int(data.tables[0]["ts_event"][-1])
+    times = np.sort(random.integers(first, last, marks))
+    held = np.resize([1, 1, 0, 1], marks // 2)
+    letters = np.resize([ord(letter) for letter in "HT2P3Q"], marks)
+    which = np.resize(np.arange(len(data.instruments)), marks)
+    status = {
+        "tape": which * 0,
+        "status": letters,
+        "reason": which * 0,
+        "luld": which % 2,
+        "limit_up": which * math.nan,
+    }
+    tables = (
+        from_columns(Kind.GAP, {"ts_event": times[::2], "held": held, "since": times[::2]}),
+        from_columns(Kind.RESYNC, {"ts_event": times[1::2], "recovered": held, "doubled": held}),
+        from_columns(
+            Kind.STATUS, {"ts_event": times + 1, "instrument": which, "limit_down": which * math.nan, **status}
+        ),
+    )
+    return MarketData(data.instruments, (*data.tables, *tables), data.sessions)
+
+
+@pytest.mark.parametrize("model", ["volume_modulo", "moving_average", "pairs_zscore", MIXED])
+def test_research_over_columns_holds_the_orders_that_the_tape_s_fold_holds(model: str | Path) -> None:
+    found = find_model(model)
+    quick = {"moving_average": {"fast": 3, "slow": 9}, "pairs_zscore": {"warm_up": 20, "half_life": 30.0}}
+    params = found.make_params(**quick.get(found.name, {}))
+    data = marked(made_data(found, 1_500, 3))
+    research, live = (Fold(found, params, instruments=data.instruments, cash=1e6) for _ in range(2))
+    columns = research.run(data)
+    records = live.feed(records_of(market_of(found, data, found.market_kinds)))
+    columns["seq"] += 1
+    assert columns.tobytes() == records.tobytes()
+    assert research.digest() == live.digest()
+    assert DENIED in columns["denied"].tolist()
+
+
+def test_a_back_test_holds_orders_in_the_gaps_of_its_data() -> None:
+    ts = np.arange(1, 7, dtype=np.int64) * 10**9
+    table = trades(ts, [100.0] * 6, [1, 1, 1, 1, 9, 9])
+    gap = from_columns(Kind.GAP, {"ts_event": [ts[1]], "held": [1], "since": [ts[0]]})
+    resync = from_columns(Kind.RESYNC, {"ts_event": [ts[3]], "recovered": [2], "doubled": [0]})
+    data = MarketData(SPY, (table, gap, resync))
+    result = backtest(by_size, data, rules="permissive", limits=make_limits(session=0), cash=1e6)
+    assert result.decisions["denied"].tolist() == [0, DENIED, DENIED, 0]
+    assert (result.position, result.denials()) == (10.0, {"BACKFILL": 2})
+    whole = backtest(by_size, MarketData(SPY, (table,)), rules="permissive", limits=make_limits(session=0), cash=1e6)
+    assert whole.position == 20.0
+
+
+def test_without_gaps_nothing_of_them_is_compiled() -> None:
+    shape = Shape((Kind.TRADE,), limited=True, single=True, backtest=True, match_on=Kind.TRADE)
+    assert "hold_orders" not in driver_source(by_size, shape)
+    assert "hold_orders" in driver_source(by_size, shape._replace(marks=True))
