@@ -201,11 +201,11 @@ def _places(strategy: Strategy, shape: Shape) -> list[tuple[Kind, str, str]]:
 
 
 _TAKE_MARK = """\
-mark = {c}.what[{i}]
-if mark == {gap}:
+noted = {c}.what[{i}]
+if noted == {gap}:
     if {c}.code[{i}] == 1:
         hold_orders(risk, True)
-elif mark == {resync}:
+elif noted == {resync}:
     hold_orders(risk, False)
 else:
     take_status(account, risk, int({c}.instrument[{i}]), int({c}.code[{i}]), {c}.luld[{i}])
