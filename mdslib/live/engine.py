@@ -1,8 +1,8 @@
-"""The deciding thread: the one writer of the tape, and the one place where a live session folds and decides.
+"""The deciding thread: the one place where a live session decides, and the order in which it does so.
 
 Everything reaches it through one mailbox: market records, order updates, answers of the order workers, commands, and in
-lock-step the exchange's barriers. A batch is written to the tape, then folded; what was decided is written as INTENT or
-DENIED, then handed to the workers. Nothing else touches the fold, the desk or the tape.
+lock-step the exchange's barriers. What is made of a batch, from the tape to the order workers, is `writer`'s. Nothing
+else touches the fold, the desk or the tape.
 
 A hop from thread to thread costs more than all of that. So where nothing waits and the deciding thread sleeps, the
 reader takes the turn itself and decides on its frame at once. In a burst it only hands over, so that the socket is read
@@ -19,10 +19,10 @@ import numpy as np
 
 from mdslib.clock import Clock, SteppedClock, monotonic_ns
 from mdslib.desk import Desk, control_record, mark_record
-from mdslib.errors import FeedError, MdsError, ModelRaised, SessionError
+from mdslib.errors import FeedError, MdsError, SessionError
 from mdslib.events import Kind
 from mdslib.live.barriers import Barriers
-from mdslib.live.batch import HALT, REDUCE, fault_records, inside, joined, market_events, placed
+from mdslib.live.batch import HALT, REDUCE, inside
 from mdslib.live.due import FLATTEN, Due
 from mdslib.live.ending import CLOSED, SETTLE, Ending
 from mdslib.live.latency import Latency
@@ -31,8 +31,8 @@ from mdslib.live.orderflow import Log, OrderFlow, Sides
 from mdslib.live.simlink import SimLink
 from mdslib.live.tally import Tally
 from mdslib.live.workers import Answer, Workers
+from mdslib.live.writer import Writer
 from mdslib.protocols import Records, Update
-from mdslib.risk import Denial, denial_text
 from mdslib.store.tapefile import TapeWriter
 from mdslib.strategy import Fold
 from mdslib.tape import Side, SideKind
@@ -81,12 +81,10 @@ class Engine:
         self.log = log
         self.tally = Tally()
         self.flow = OrderFlow(desk, self.tally, log, polls=link is None or not link.lockstep)
-        self.handover, self.decision = Latency(), Latency()
+        self.writer = Writer(fold, desk, tape, clock, self.flow, self.tally, log)
+        self.handover, self.decision = Latency(), self.writer.decision
         self.opening = np.zeros(len(fold.instruments))
         self.beat = 0
-        self.last_event = 0
-        self.failure: MdsError | None = None
-        self.broken = False  # the model failed: record, but fold no more
         self.finished = threading.Event()
         self._box = Mailbox()
         # A disk is waited for by the deciding thread, never by the reader; in lock-step an instant is dealt with whole.
@@ -103,6 +101,20 @@ class Engine:
     def reason(self) -> str:
         """Why the session ended, or ends."""
         return self._ending.reason
+
+    @property
+    def failure(self) -> MdsError | None:
+        """The first thing that went wrong."""
+        return self.writer.failure
+
+    @failure.setter
+    def failure(self, failure: MdsError | None) -> None:
+        self.writer.failure = failure
+
+    @property
+    def broken(self) -> bool:
+        """Whether the model failed: the session records, and folds no more."""
+        return self.writer.broken
 
     @property
     def workers(self) -> Workers:
@@ -254,7 +266,7 @@ class Engine:
         if parts:
             if self._ending.at_close:
                 self._ending.heard()
-            self._fold(parts, sides, now, received)
+            self.writer.write(parts, sides, now, received)
 
     def _records_of(self, item: Item, now: int, sides: Sides) -> list[Records]:
         what = item[0]
@@ -275,62 +287,6 @@ class Engine:
         if what == "barrier" and item[1]["phase"] == "end":
             self._last_frame = int(item[1].get("frames", 0))
         return []
-
-    def _fold(self, parts: list[Records], sides: Sides, now: int, received: int) -> None:
-        batch = joined(parts)
-        if isinstance(self.clock, SteppedClock):
-            batch["ts_init"] = now
-        self.tape.append(batch, placed(parts, sides))
-        self.tally.batches += 1
-        self.tally.events += market_events(batch)
-        self.last_event = int(batch["ts_event"][-1])
-        if self.broken:
-            self.tally.unfolded += len(batch)
-            return
-        try:
-            decisions = self.fold.feed(batch)
-        except ModelRaised as error:
-            self._model_failed(error, batch, now)
-            return
-        if received:
-            self.decision.add(monotonic_ns() - received)
-        if len(decisions):
-            self._carry_out(decisions, now)
-
-    def _carry_out(self, decisions: Records, now: int) -> None:
-        """Write intents and denials, then hand the orders to the workers."""
-        intents = self.desk.take(decisions, now)
-        self.tally.decisions += len(decisions)
-        if len(intents.records):
-            for row in intents.records[intents.records["kind"] == int(Kind.DENIED)]:
-                self.flow.note_denial(int(row["code"]), float(row["f2"]), float(row["f3"]))
-            self.tape.append(intents.records)
-        self.flow.send(intents.orders, intents.cancels)
-        invalid = decisions[decisions["denied"] == int(Denial.INVALID)]
-        if len(invalid) and self.failure is None:
-            self._answered_nonsense(invalid[0], now)
-
-    def _answered_nonsense(self, decision: np.void, now: int) -> None:
-        """Halt trading; the fold goes on, since the model itself still runs."""
-        seq, said = int(decision["seq"]), denial_text(int(Denial.INVALID), 0.0, float(decision["value"]))
-        text = f"model {self.fold.strategy.name!r} answered nonsense on record {seq}: {said}; trading halted"
-        self.failure = ModelRaised(text, seq)
-        halt = control_record(HALT, self.last_event, now)
-        self.tape.append(halt, [Side(0, SideKind.COMMAND, text)])
-        self.fold.feed(halt)
-        self.log("model-failed", error=text, record=seq)
-        self.flow.cancel_working()
-
-    def _model_failed(self, error: ModelRaised, batch: Records, now: int) -> None:
-        """Halt trading, keep recording: decisions before the failing record stand."""
-        self.failure = self.failure or error
-        self.broken = True
-        if error.decisions is not None and len(error.decisions):
-            self._carry_out(error.decisions, now)
-        seq = int(batch["seq"][error.row])
-        self.tape.append(*fault_records(seq, str(error), self.last_event, now))
-        self.log("model-failed", error=str(error), record=seq)
-        self.flow.cancel_working()
 
     def _control(self, code: int, why: str, now: int, sides: Sides) -> Records:
         record = control_record(code, now, now)
