@@ -20,6 +20,7 @@ from mdslib.protocols import NewOrder, OrderState, Records, Update
 from mdslib.risk import Denial
 
 BY_DESK = 256  # added to the reason of a DENIED record where the desk spoke, not the fold
+ENDING = 1  # the flag of a CONTROL record that only belongs to a session's end: a restart takes it back
 EPSILON = 1e-9  # units; quantities are whole or have nine decimals at most
 
 
@@ -293,10 +294,10 @@ def _stacked(parts: Iterable[Records]) -> Records:
     return np.concatenate(found) if found else np.zeros(0, RECORD)
 
 
-def control_record(code: int, ts: int, now: int) -> Records:
-    """Return a CONTROL record: 0 resume, 1 reduce, 2 halt, 3 go flat."""
+def control_record(code: int, ts: int, now: int, *, ending: bool = False) -> Records:
+    """Return a CONTROL record: 0 resume, 1 reduce, 2 halt, 3 go flat; `ending` where only the session's end asks."""
     record = mark_record(Kind.CONTROL, ts, now)
-    record["code"] = code
+    record["code"], record["flag"] = code, ENDING if ending else 0
     return record
 
 

@@ -52,6 +52,17 @@ def doubled(records: Records) -> Difference | None:
     )
 
 
+def fateful(decisions: Records) -> Records:
+    """Return the decisions that have a fate of their own."""
+    return decisions[(decisions["qty"] != 0) | (decisions["verb"] == int(Verb.CANCEL)) | (decisions["denied"] != 0)]
+
+
+def unfated(records: Records, decisions: Records) -> Records:
+    """Return the decisions of a fold of these records whose fate is not among them, in order."""
+    wanted, fates = fateful(decisions), records[np.isin(records["kind"], FATES)]
+    return wanted[~np.isin(_keys(wanted, "seq", "leg"), _keys(fates, "i0", "flag"))]
+
+
 def compare_decisions(records: Records, decisions: Records, since: int) -> Difference | None:
     """Return the first difference between a fold's decisions and their fates, or None.
 
@@ -66,7 +77,7 @@ def compare_decisions(records: Records, decisions: Records, since: int) -> Diffe
     """
     fates = first_fates(records)
     fates = fates[fates["seq"] >= since]
-    wanted = decisions[(decisions["qty"] != 0) | (decisions["verb"] == int(Verb.CANCEL)) | (decisions["denied"] != 0)]
+    wanted = fateful(decisions)
     told, made = _keys(fates, "i0", "flag"), _keys(wanted, "seq", "leg")
     late = np.isin(made, told) | (wanted["seq"] >= since)
     wanted, made = wanted[late], made[late]

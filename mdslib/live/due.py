@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mdslib.desk import control_record, mark_record
+from mdslib.desk import ENDING, control_record, mark_record
 from mdslib.events import Kind
 from mdslib.protocols import Records
 from mdslib.strategy import Strategy
@@ -41,6 +41,14 @@ class Due:
     def wake(self) -> int | None:
         """Time of the next mark, ns UTC; None after the last."""
         return self._marks[self._next][0] if self._next < len(self._marks) else None
+
+    def done(self, records: Records) -> None:
+        """Leave out what a tape tells of already, where a session goes on after a restart."""
+        timers = records[records["kind"] == int(Kind.TIMER)]
+        flat = (records["kind"] == int(Kind.CONTROL)) & (records["code"] == FLATTEN) & (records["flag"] != ENDING)
+        told = set(zip(*(timers[name].tolist() for name in ("ts_event", "flag", "i0")), strict=True))
+        told |= {(ts, _FLAT, 0) for ts in records["ts_event"][flat].tolist()}
+        self._marks = [mark for mark in self._marks if mark not in told]
 
     def join(self, now: int) -> int:
         """Leave out the timers before `now`, where a session begins in mid-day; return how many.
