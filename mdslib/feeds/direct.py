@@ -3,6 +3,10 @@
 websockets' own connection reads in a thread of its own and hands each message over, which costs more than all that we
 do with a frame. Here `websockets.sync.client.connect` still opens the connection (address, proxy, TLS), and its
 protocol class still speaks the protocol; only the reading is ours.
+
+That class takes a dozen calls for a frame. So whole, plain data frames of less than 64 kB, all that a venue sends but a
+few, are cut out of the bytes here. Whatever else begins (a ping, a closing, a fragment, a large frame, a reserved bit)
+goes to the protocol class with all that follows it, until it stands between two frames again.
 """
 
 from __future__ import annotations
@@ -22,9 +26,10 @@ from mdslib.clock import monotonic_ns
 if TYPE_CHECKING:
     from websockets.client import ClientProtocol
 
-_READ = 1 << 18  # bytes read at once: a burst is taken in a few calls
+_READ = 1 << 17  # bytes read at once: a burst is taken in a few calls; at least one frame of less than 64 kB
 _SLICE = 1.0  # s; longest sleep of a read, so that a silent connection is pinged in time
 _DATA = (Opcode.TEXT, Opcode.BINARY)
+_WHOLE = (0x81, 0x82)  # first byte of a text or binary frame that is a whole message, without reserved bits
 
 
 class DirectConnection:
@@ -43,6 +48,11 @@ class DirectConnection:
         Silence before a ping, longest wait for its answer, longest wait for the venue's closing frame; s.
     max_queue : int, optional
         Not used: what is not read waits in the socket.
+
+    Attributes
+    ----------
+    waiting : deque of bytes
+        Messages that were read with one that `recv` has returned.
     """
 
     def __init__(
@@ -58,7 +68,11 @@ class DirectConnection:
         self.socket, self.protocol = sock, protocol
         self.recv_events_thread = _NoThread()
         self._ping_every, self._pong_within, self._close_within = ping_interval, ping_timeout, close_timeout
-        self._messages: deque[bytes] = deque()
+        self.waiting: deque[bytes] = deque()
+        self._buffer = bytearray(_READ)
+        self._view = memoryview(self._buffer)
+        self._held = 0  # bytes at the buffer's start: of a frame that is not whole yet
+        self._between = False  # the protocol class stands between two frames: plain ones need not go through it
         self._parts: list[bytes] = []  # of a message that is not whole yet
         self._responses: list[Any] = []
         self._mutex = threading.Lock()  # guards the protocol's state
@@ -105,7 +119,7 @@ class DirectConnection:
         ConnectionClosed
             The connection has ended; see `connect.why_closed`.
         """
-        messages = self._messages
+        messages = self.waiting
         if messages:
             return messages.popleft()
         deadline = None if timeout is None else monotonic_ns() + int(timeout * 1e9)
@@ -149,37 +163,83 @@ class DirectConnection:
         if self.protocol.state is CLOSED:
             return False
         left = _SLICE if deadline is None else min(_SLICE, max((deadline - monotonic_ns()) / 1e9, 0.001))
+        held = self._held
         try:
             if self.socket.gettimeout() != left:
                 self.socket.settimeout(left)
-            data = self.socket.recv(_READ)
+            count = self.socket.recv_into(self._view[held:] if held else self._view)
         except TimeoutError:
             return self._silent()
         except OSError as error:  # cut; from here, or by the network
-            self._broken, data = error, b""
+            self._broken, count = error, 0
+        self._heard = monotonic_ns()
+        if count:
+            self._pinged = 0
+            start = self._cut(held + count) if self._between else 0
+            if start == held + count:
+                return True
+        else:
+            start = 0
+        return self._hand_over(start, held + count, ended=not count)
+
+    def _cut(self, end: int) -> int:
+        """Take the plain frames that stand at the buffer's start; return where something else begins, or `end`.
+
+        A frame that is not whole is moved to the start, to be read on.
+        """
+        buffer, view, take = self._buffer, self._view, self.waiting.append
+        at = 0
+        while end - at >= 2:
+            length = buffer[at + 1]
+            if buffer[at] not in _WHOLE or length > 126:
+                self._held = 0
+                return at
+            begin = at + 2
+            if length == 126:
+                if end - at < 4:
+                    break
+                length = buffer[at + 2] << 8 | buffer[at + 3]
+                begin = at + 4
+            if begin + length > end:
+                break
+            at = begin + length
+            take(bytes(view[begin:at]))
+        self._held = end - at
+        if at and at < end:
+            buffer[: end - at] = buffer[at:end]
+        return end
+
+    def _hand_over(self, start: int, end: int, *, ended: bool) -> bool:
+        """Let the protocol class take the buffer's bytes from `start` on; False once the connection has ended."""
+        protocol = self.protocol
+        self._held = 0
         with self._mutex:
-            if data:
-                self.protocol.receive_data(data)
-                self._pinged = 0
-            else:
-                self.protocol.receive_eof()
-            self._heard = monotonic_ns()
-            events = self.protocol.events_received()
+            if end > start:
+                protocol.receive_data(bytes(self._view[start:end]))
+            if ended:
+                protocol.receive_eof()
+            events = protocol.events_received()
             with contextlib.suppress(OSError):  # a pong that can't be sent: the next read says why
                 self._flush()
+            self._between = (
+                protocol.state is OPEN
+                and not protocol.reader.buffer
+                and protocol.current_size is None
+                and not protocol.extensions
+            )
         for event in events:
             self._take(event)
-        return bool(self._messages) or self.protocol.state is not CLOSED
+        return bool(self.waiting) or protocol.state is not CLOSED
 
     def _take(self, event: Any) -> None:
         if not isinstance(event, Frame):
             self._responses.append(event)
         elif event.opcode in _DATA and event.fin:
-            self._messages.append(bytes(event.data))
+            self.waiting.append(bytes(event.data))
         elif event.opcode in _DATA or event.opcode is Opcode.CONT:
             self._parts.append(bytes(event.data))
             if event.fin:
-                self._messages.append(b"".join(self._parts))
+                self.waiting.append(b"".join(self._parts))
                 self._parts = []
 
     def _silent(self) -> bool:
