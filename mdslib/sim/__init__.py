@@ -1,7 +1,20 @@
 """A local exchange that speaks Alpaca's real protocols over real sockets: data, orders, order updates, history."""
 
 from mdslib.sim.exchange import Exchange
+from mdslib.sim.faults import Script, catalogue, load_script, parse_script
 from mdslib.sim.log import read_orders, read_sent
 from mdslib.sim.options import Mode, SimOptions
+from mdslib.sim.throw.log import read_faults
 
-__all__ = ["Exchange", "Mode", "SimOptions", "read_orders", "read_sent"]
+__all__ = [
+    "Exchange",
+    "Mode",
+    "Script",
+    "SimOptions",
+    "catalogue",
+    "load_script",
+    "parse_script",
+    "read_faults",
+    "read_orders",
+    "read_sent",
+]

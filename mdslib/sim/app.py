@@ -24,6 +24,7 @@ def make_app(floor: Floor) -> Starlette:
             *history.ROUTES,
             Route("/sim/sent", sidechannel.get_sent),
             Route("/sim/orders", sidechannel.get_orders),
+            Route("/sim/faults", sidechannel.get_faults),
             WebSocketRoute("/sim/time", sidechannel.serve_time),
             WebSocketRoute("/stream", serve_updates),
             WebSocketRoute("/v2/{feed}", serve_data),

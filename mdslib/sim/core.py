@@ -10,7 +10,7 @@ import math
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec.json
 import numpy as np
@@ -32,6 +32,7 @@ STATUS_NAMES = {
     Status.FILLED: "filled",
     Status.CANCELED: "canceled",
     Status.EXPIRED: "expired",
+    Status.REJECTED: "rejected",
 }
 _EVENTS = {
     Status.PARTIALLY_FILLED: "partial_fill",
@@ -40,6 +41,16 @@ _EVENTS = {
     Status.EXPIRED: "expired",
 }
 OPEN = frozenset({Status.PENDING_NEW, Status.NEW, Status.PARTIALLY_FILLED})
+
+
+class Troubles(Protocol):
+    """What a fault script does to orders."""
+
+    def rejects(self, order: Order) -> str | None:
+        """Return why an order that was just accepted is rejected at once."""
+
+    def ignores_cancel(self, order: Order) -> bool:
+        """Tell whether a cancel is taken in and forgotten."""
 
 
 def make_id(*parts: object) -> str:
@@ -84,7 +95,7 @@ class Order:
             "expired_at": self._ended("expired"),
             "expires_at": None,
             "canceled_at": self._ended("canceled"),
-            "failed_at": None,
+            "failed_at": self._ended("rejected"),
             "replaced_at": None,
             "replaced_by": None,
             "replaces": None,
@@ -153,6 +164,7 @@ class Core:
         self.by_client: dict[str, Order] = {}
         self.outbox: list[bytes] = []
         self.refused = 0
+        self.troubles: Troubles | None = None
         self._positions = [0.0] * len(instruments)
         self._names = {i.symbol: (k, i) for k, i in enumerate(instruments)}
         self._names |= {make_id("asset", i.symbol): (k, i) for k, i in enumerate(instruments)}
@@ -265,9 +277,20 @@ class Core:
         self.by_client[order.client_order_id] = order
         answer = order.to_json()
         self._announce(order, self.now, "pending_new")
+        rejected = None if self.troubles is None else self.troubles.rejects(order)
+        if rejected is not None:
+            self.reject(order, rejected)
+            return answer
         order.status = Status.NEW
         self._announce(order, self.now, "new")
         return answer
+
+    def reject(self, order: Order, reason: str) -> None:
+        """Reject an order that was accepted; does nothing where it has ended."""
+        if order.status in OPEN:
+            self.engine.cancel(self.now, order.number)
+            order.status, order.updated, order.ended["rejected"] = Status.REJECTED, self.now, self.now
+            self._announce(order, self.now, "rejected", {"reason": reason})
 
     def _check_short(self, r: Request) -> None:
         instrument = self.market.data.instruments[r.instrument]
@@ -339,6 +362,8 @@ class Core:
         order = self.order(name)
         if order.status not in OPEN:
             raise Refusal(422, UNPROCESSABLE, f'order is already in "{STATUS_NAMES[order.status]}" state')
+        if self.troubles is not None and self.troubles.ignores_cancel(order):
+            return
         self._book(self.engine.cancel(self.now, order.number))
 
     def open_orders(self) -> list[Order]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from mdslib.errors import ConfigError, SessionError
+from mdslib.sim.faults.script import load_script
 from mdslib.sim.options import SimOptions
 from mdslib.table import MarketData
 
@@ -35,7 +36,7 @@ class Exchange:
     in_process : bool
         Run it in a thread of this process: quicker to start, but it shares the interpreter.
     **changes
-        Fields of `SimOptions`.
+        Fields of `SimOptions`; `faults` may also be a script's name or file.
 
     Attributes
     ----------
@@ -62,6 +63,8 @@ class Exchange:
     ) -> None:
         if isinstance(changes.get("log_dir"), str):
             changes["log_dir"] = Path(changes["log_dir"])
+        if isinstance(changes.get("faults"), str | Path):
+            changes["faults"] = load_script(changes["faults"])
         self.options = replace(options or SimOptions(), **changes)
         self.data = data
         self.in_process = in_process

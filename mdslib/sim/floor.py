@@ -10,6 +10,7 @@ from mdslib.sim.keys import Keys, RateLimit
 from mdslib.sim.log import RunLog
 from mdslib.sim.market import Market
 from mdslib.sim.options import Mode, SimOptions
+from mdslib.sim.throw import Thrower, update_frame
 
 
 class DataClient(Protocol):
@@ -18,12 +19,21 @@ class DataClient(Protocol):
     async def send_events(self, lo: int, hi: int) -> int:
         """Send those of the market events ``lo:hi`` that are subscribed; return the number of frames."""
 
+    async def send_held(self, *, all_out: bool) -> int:
+        """Send the frames that a fault held back and that are due; return their number."""
+
+    async def send_notice(self, channel: str, symbol: str, message: dict[str, Any], record: Any) -> int:
+        """Send one message, if it is subscribed; return the number of frames."""
+
 
 class UpdateClient(Protocol):
     """A connection that listens to ``trade_updates``."""
 
-    async def send_update(self, body: bytes) -> None:
+    async def send_update(self, body: str | bytes) -> None:
         """Send one update as a binary frame."""
+
+    async def end(self) -> None:
+        """Close the connection."""
 
 
 class Floor:
@@ -37,6 +47,8 @@ class Floor:
         Data frames and order updates sent so far.
     phase : str
         ``waiting``, ``market``, ``updates`` or ``end``.
+    thrower : Thrower or None
+        Plays the fault script, where there is one.
     """
 
     def __init__(self, market: Market, options: SimOptions) -> None:
@@ -59,6 +71,11 @@ class Floor:
         self.last_subscription = 0.0
         self.play_now = False
         self.warmed = asyncio.Event()
+        self.thrower: Thrower | None = None
+        if options.faults is not None:
+            lockstep = self.mode is Mode.LOCKSTEP
+            self.thrower = Thrower(options.faults, self, options.log_dir, lockstep=lockstep)
+            self.core.troubles = self.thrower
 
     @property
     def now(self) -> int:
@@ -85,11 +102,39 @@ class Floor:
     async def send_updates(self) -> bool:
         """Send what the books have put out; tell whether there was anything."""
         outbox, self.core.outbox = self.core.outbox, []
+        if self.thrower is not None:
+            return await self._send_struck(outbox)
         for body in outbox:
             self.updates += 1
             for client in tuple(self.update_clients):
                 await client.send_update(body)
         return bool(outbox)
+
+    # -- with a fault script ------------------------------------------------------------
+
+    async def _send_struck(self, outbox: list[bytes], *, all_out: bool = False) -> bool:
+        assert self.thrower is not None
+        frames = self.thrower.updates.push(map(update_frame, outbox), all_out=all_out)
+        for frame in frames:
+            self.updates += 1
+            body = frame.messages[0] if frame.payload is None else frame.payload
+            for client in tuple(self.update_clients):
+                await client.send_update(body)
+                if frame.close:
+                    await client.end()
+        return bool(frames)
+
+    async def send_held(self, *, all_out: bool = False) -> None:
+        """Send the data frames that are due; at the day's end, all of them, and all updates."""
+        for client in tuple(self.data_clients):
+            self.frames += await client.send_held(all_out=all_out)
+        if all_out:
+            await self._send_struck([], all_out=True)
+
+    async def notify(self, channel: str, symbol: str, message: dict[str, Any], record: Any) -> None:
+        """Send one message of our own to the data clients that have subscribed to it."""
+        for client in tuple(self.data_clients):
+            self.frames += await client.send_notice(channel, symbol, message, record)
 
     def time_message(self, phase: str | None = None) -> dict[str, Any]:
         """Return what the side channel tells."""

@@ -154,7 +154,7 @@ def _source(floor: Floor, name: str, symbol: str, timeframe: str | None, start: 
     k = floor.market.symbols.index(symbol)
     if name == "bars":
         return _bars(floor, k, timeframe, start, end)
-    table = floor.market.tables.get(_NAMES[name])
+    table = floor.market.shown(_NAMES[name])
     if table is None:
         return _Bars(np.empty((0, 7)), np.empty(0, np.int64))
     return _Rows(_cut(table, k, start, end))
@@ -171,18 +171,17 @@ def _bars(floor: Floor, k: int, timeframe: str | None, start: int, end: int) -> 
     if found is None or not int(found[1]):
         raise Refusal(400, None, f"invalid timeframe: {timeframe} must be like 1Min, 5Min, 1Hour or 1Day")
     width = int(found[1]) * _UNITS[found[2]] * 1_000_000_000
-    tables = floor.market.tables
     # A bar is asked for by its start, so its events lie within `width` after `end`; the last one may be under way.
     last = floor.now if floor.options.history == "past" else np.iinfo(np.int64).max - 1
     stop = min(end // width * width + width - 1, int(last))
     first = -(-start // width) * width
-    if Kind.TRADE in tables:
-        t = _cut(tables[Kind.TRADE], k, first, stop)
+    if (trades := floor.market.shown(Kind.TRADE)) is not None:
+        t = _cut(trades, k, first, stop)
         price, size = t["price"], t["size"].astype(np.float64)
         return _aggregate(t["ts_event"] // width * width, (price, price, price, price, size, np.ones(len(t)), price))
-    if Kind.BAR not in tables:
+    if (bars := floor.market.shown(Kind.BAR)) is None:
         return _Bars(np.empty((0, 7)), np.empty(0, np.int64))
-    t = _cut(tables[Kind.BAR], k, first + 1, stop + 1)
+    t = _cut(bars, k, first + 1, stop + 1)
     columns = tuple(t[c].astype(np.float64) for c in ("open", "high", "low", "close", "volume", "trades", "vwap"))
     return _aggregate((t["ts_event"] - 1) // width * width, columns)
 

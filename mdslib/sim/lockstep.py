@@ -54,6 +54,9 @@ class Stepper:
         while (instant := self._next()) is not None:
             await self._play_instant(instant)
         floor.core.now = max(floor.now, floor.market.end)
+        if floor.thrower is not None:
+            await floor.thrower.finish()
+            await self._updates()
         floor.phase = "end"
         floor.log.flush()
         for client in tuple(floor.time_clients):
@@ -69,10 +72,14 @@ class Stepper:
 
     async def _play_instant(self, instant: int) -> None:
         floor = self.floor
+        if floor.thrower is not None:
+            await floor.thrower.until(instant)
         floor.core.now = instant
         floor.phase = "market"
         lo, hi = floor.sent, floor.market.position(instant)
         if hi > lo:
+            if floor.thrower is not None:
+                floor.thrower.release(lo, hi)
             floor.core.on_market(hi)
             await floor.send_market(lo, hi)
         await self._barrier()
@@ -101,6 +108,8 @@ class Stepper:
             await client.tell(told)
             while (answer := await client.heard.get()) is not None:
                 if self._answers(answer, told):
+                    if floor.thrower is not None:
+                        await floor.thrower.settle()
                     return
 
     def _answers(self, answer: dict[str, Any], told: dict[str, Any]) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -11,10 +12,12 @@ import numpy.typing as npt
 from mdslib.errors import DataError
 from mdslib.events import RECORD, Kind
 from mdslib.sim.wire import CHANNELS, encode
+from mdslib.sim.wire_msgpack import encode_packed
 from mdslib.table import MarketData, Table
 
 Array = npt.NDArray[Any]
 BLOCK = 4096
+T = TypeVar("T")
 
 
 class Market:
@@ -34,6 +37,8 @@ class Market:
     kinds : uint8 array
     rows : int64 array
         Row of each event in the table of its kind.
+    erased : bool array or None
+        Events that a halt lets not have been; None where there was none.
     start, end : int
         The instants that the clock begins and ends at: the session's open and close, or wider where the data is.
     """
@@ -69,8 +74,9 @@ class Market:
         self.end = (
             to_ts if to_ts is not None else max([last_event, *(close for close in self.closes if close >= self.start)])
         )
-        self._block = -1
-        self._texts: list[str] = []
+        self.erased: npt.NDArray[np.bool_] | None = None
+        self._texts = _Blocks(lambda table, lo, hi: encode(table, lo, hi, self.symbols))
+        self._packed = _Blocks(lambda table, lo, hi: encode_packed(table, lo, hi, self.symbols))
 
     def __len__(self) -> int:
         return len(self.ts)
@@ -81,25 +87,11 @@ class Market:
 
     def messages(self, lo: int, hi: int) -> list[str]:
         """Return events ``lo:hi`` as stream messages, in order."""
-        out: list[str] = []
-        while lo < hi:
-            block = lo // BLOCK
-            if block != self._block:
-                self._texts, self._block = self._encode(block * BLOCK, min((block + 1) * BLOCK, len(self.ts))), block
-            stop = min(hi, (block + 1) * BLOCK)
-            out += self._texts[lo - block * BLOCK : stop - block * BLOCK]
-            lo = stop
-        return out
+        return self._texts.take(self, lo, hi)
 
-    def _encode(self, lo: int, hi: int) -> list[str]:
-        # A table's rows lie in order in the merged order, so each kind's events of a block are one slice.
-        texts = np.empty(hi - lo, object)
-        for kind, table in self.tables.items():
-            at = self.kinds[lo:hi] == int(kind)
-            if at.any():
-                rows = self.rows[lo:hi][at]
-                texts[at] = encode(table, int(rows[0]), int(rows[-1]) + 1, self.symbols)
-        return texts.tolist()
+    def packed(self, lo: int, hi: int) -> list[bytes]:
+        """Return events ``lo:hi`` as stream messages in msgpack, in order."""
+        return self._packed.take(self, lo, hi)
 
     def records(self, lo: int, hi: int) -> Array:
         """Return events ``lo:hi`` as RECORD rows, not to be written to; ``seq`` and ``ts_init`` are 0."""
@@ -123,7 +115,73 @@ class Market:
         if not len(rows):
             return [table[name][:0] for name in names]
         span = slice(int(rows[0]), int(rows[-1]) + 1)
-        return [table[name][span] for name in names]
+        columns = [table[name][span] for name in names]
+        return columns if self.erased is None else [column[~self.erased[lo:hi][at]] for column in columns]
+
+    # -- what a fault script does to the day ------------------------------------------------------------
+
+    def erase(self, lo: int, hi: int, instruments: Sequence[int]) -> None:
+        """Let the events of some instruments among ``lo:hi`` not have been: these are halted."""
+        if self.erased is None:
+            self.erased = np.zeros(len(self.ts), bool)
+        self.erased[lo:hi] |= np.isin(self.instruments[lo:hi], instruments)
+
+    def shown(self, kind: Kind) -> Table | None:
+        """Return the table of a kind without what was erased."""
+        table = self.tables.get(kind)
+        if table is None or self.erased is None:
+            return table
+        kept = np.ones(len(table), bool)
+        at = self.kinds == int(kind)
+        kept[self.rows[at]] = ~self.erased[at]
+        return table.take(kept)
+
+    def sent_trade(self, sent: int, instrument: int, back: int) -> Any:
+        """Return the record of an instrument's trade among the first `sent` events, `back` 1 the last; None: none."""
+        of_it = (self.kinds[:sent] == int(Kind.TRADE)) & (self.instruments[:sent] == instrument)
+        if self.erased is not None:
+            of_it &= ~self.erased[:sent]
+        found = np.flatnonzero(of_it)
+        return self._records[found[-back]] if len(found) >= back else None
+
+
+class _Blocks(Generic[T]):
+    """The day's messages in one way of writing, made a block at a time; the last block is kept.
+
+    Parameters
+    ----------
+    write : callable
+        Writes rows ``lo:hi`` of a table.
+    """
+
+    def __init__(self, write: Callable[[Table, int, int], list[T]]) -> None:
+        self.write = write
+        self._number = -1
+        self._block: list[T] = []
+
+    def take(self, market: Market, lo: int, hi: int) -> list[T]:
+        """Return events ``lo:hi`` in order."""
+        out: list[T] = []
+        while lo < hi:
+            number = lo // BLOCK
+            if number != self._number:
+                self._block = self._written(market, number * BLOCK, min((number + 1) * BLOCK, len(market)))
+                self._number = number
+            stop = min(hi, (number + 1) * BLOCK)
+            out += self._block[lo - number * BLOCK : stop - number * BLOCK]
+            lo = stop
+        return out
+
+    def _written(self, market: Market, lo: int, hi: int) -> list[T]:
+        # A table's rows lie in order in the merged order, so each kind's events of a block are one slice.
+        texts = np.empty(hi - lo, object)
+        for kind, table in market.tables.items():
+            at = market.kinds[lo:hi] == int(kind)
+            if at.any():
+                rows = market.rows[lo:hi][at]
+                texts[at] = self.write(table, int(rows[0]), int(rows[-1]) + 1)
+        written: list[T] = texts.tolist()
+        return written
 
 
 def _with_ids(table: Table) -> Table:

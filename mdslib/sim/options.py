@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from mdslib.errors import ConfigError, did_you_mean
+from mdslib.sim.faults.script import Script
 
 FEEDS = ("iex", "sip", "delayed_sip", "test")
 
@@ -69,6 +70,8 @@ class SimOptions:
         0 takes a free one.
     exit_after : float or None
         Seconds to stay up after the day's end; None stays until a signal.
+    faults : Script or None
+        What goes wrong: a script as `mdslib.sim.load_script` reads it.
     """
 
     mode: str = "free"
@@ -95,6 +98,7 @@ class SimOptions:
     log_dir: Path | None = None
     port: int = 0
     exit_after: float | None = None
+    faults: Script | None = None
 
     def __post_init__(self) -> None:
         _one_of("mode", self.mode, [mode.value for mode in Mode])

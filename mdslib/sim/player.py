@@ -49,6 +49,8 @@ class Player:
             await self._free()
         else:
             await self._timed(floor.options.speed if floor.mode is Mode.FAST else 1.0)
+        if floor.thrower is not None:
+            await floor.thrower.finish()
         floor.phase = "end"
         floor.log.flush()
         await self._tell(force=True)
@@ -81,6 +83,9 @@ class Player:
             while self._closes and floor.sent >= self._before_close:
                 await self._close()
             lo, stop = floor.sent, min(hi, self._before_close)
+            if floor.thrower is not None:
+                await floor.thrower.until(int(market.ts[lo]))
+                stop = floor.thrower.release(lo, stop)
             floor.core.now = max(floor.now, int(market.ts[stop - 1]))
             floor.core.on_market(stop)
             await floor.send_market(lo, stop)
@@ -98,6 +103,8 @@ class Player:
             target = min(target, int(market.ts[floor.sent]))
         while self._closes and self._closes[0] <= target:
             await self._close()
+        if floor.thrower is not None:
+            await floor.thrower.until(target)
         floor.core.now = max(floor.now, target)
 
     def _mark(self) -> None:

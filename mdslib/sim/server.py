@@ -16,6 +16,7 @@ from mdslib.sim.lockstep import Stepper
 from mdslib.sim.market import Market
 from mdslib.sim.options import Mode, SimOptions
 from mdslib.sim.player import Player
+from mdslib.sim.throw import FaultyApp
 from mdslib.table import MarketData
 
 HOST = "127.0.0.1"
@@ -69,8 +70,10 @@ async def serve(data: MarketData, options: SimOptions, ready: Callable[[int, asy
 
 
 async def _serve_on(listener: socket.socket, floor: Floor, ready: Callable[[int, asyncio.Event], None]) -> None:
+    app, thrower = make_app(floor), floor.thrower
     config = uvicorn.Config(
-        make_app(floor),
+        app if thrower is None else FaultyApp(app, thrower),
+        http="auto" if thrower is None else thrower.wires.protocol(),
         log_level="critical",
         access_log=False,
         lifespan="off",
@@ -96,10 +99,14 @@ async def _serve_on(listener: socket.socket, floor: Floor, ready: Callable[[int,
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.gather(playing, serving, return_exceptions=True)
         floor.log.close()
+        if floor.thrower is not None:
+            floor.thrower.log.close()
 
 
 async def _play(floor: Floor, stop: asyncio.Event) -> None:
     player = Stepper(floor) if floor.mode is Mode.LOCKSTEP else Player(floor)
+    if floor.thrower is not None:
+        await floor.thrower.until(floor.now)
     await floor.warm()
     await player.play()
     if floor.options.exit_after is None:

@@ -1,4 +1,4 @@
-"""The exchange's own side channel: ``/sim/time``, and what an audit asks for at ``/sim/sent`` and ``/sim/orders``.
+"""The exchange's own side channel: ``/sim/time``, and ``/sim/sent``, ``/sim/orders``, ``/sim/faults`` for an audit.
 
 None of this exists at Alpaca: it is there so that a rehearsed session knows the exchange's clock, can move in lock-step
 with it (see `mdslib.sim.lockstep` for the messages), and can be compared with what was sent.
@@ -70,3 +70,9 @@ async def get_orders(request: Request) -> JSONResponse:
     """Answer ``GET /sim/orders``: every order as it stands, in order of acceptance, and the count of refusals."""
     core = request.app.state.floor.core
     return JSONResponse({"orders": [order.to_json() for order in core.orders], "refused": core.refused})
+
+
+async def get_faults(request: Request) -> JSONResponse:
+    """Answer ``GET /sim/faults``: the fault script, what came of each fault, and the log; null without a script."""
+    thrower = request.app.state.floor.thrower
+    return JSONResponse(None if thrower is None else thrower.report())

@@ -9,10 +9,15 @@ from typing import Any
 import numpy as np
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from mdslib.sim.codec import choose_codec
+from mdslib.sim.faults.kinds import DATA, UPDATES
 from mdslib.sim.floor import Floor
 from mdslib.sim.options import FEEDS, Mode
 from mdslib.sim.subscription import AUTHENTICATED, CONNECTED, DataProtocol, error
+from mdslib.sim.throw import Frame
 from mdslib.sim.wire import CHANNELS
+
+_ASKED = {"auth": "login", "authenticate": "login", "listen": "subscribe"}
 
 
 class DataConnection:
@@ -23,9 +28,11 @@ class DataConnection:
         self.socket = socket
         options = floor.options
         feed = socket.path_params["feed"]
+        self.codec = choose_codec(socket.headers.get("content-type", ""))
         self.protocol = DataProtocol(
-            feed, floor.keys, options.feeds, floor.market.symbols, options.symbol_limit, floor.slots
+            feed, floor.keys, options.feeds, floor.market.symbols, options.symbol_limit, floor.slots, self.codec.read
         )
+        self.line = None if floor.thrower is None else floor.thrower.line(self.codec)
         self.log = floor.log.connection(feed)
         self.mask = np.zeros((1, 1), bool)
         self.everything = False
@@ -56,7 +63,8 @@ class DataConnection:
     async def _converse(self) -> None:
         headers = self.socket.headers
         if "apca-api-key-id" in headers:
-            await self._say(self.protocol.authenticate(headers["apca-api-key-id"], headers.get("apca-api-secret-key")))
+            reply = self.protocol.authenticate(headers["apca-api-key-id"], headers.get("apca-api-secret-key"))
+            await self._say(reply)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.floor.options.auth_timeout
         while not self.protocol.authenticated:
@@ -66,14 +74,23 @@ class DataConnection:
                 await self._say(error(404))
                 await self.socket.close()
                 return
-            await self._say(self.protocol.receive(text))
+            await self._answer(text, "login")
         while True:
             before = self.protocol.subscribed
-            reply = self.protocol.receive(await self._receive())
             # The acknowledgement goes out before the first event of what it acknowledges.
-            await self._say(reply)
+            await self._answer(await self._receive(), "subscribe")
             if self.protocol.subscribed is not before:
                 self._resubscribed()
+
+    async def _answer(self, text: str | bytes, on: str) -> None:
+        fault = None if self.floor.thrower is None else self.floor.thrower.said(DATA, on)
+        if fault is None:
+            await self._say(self.protocol.receive(text))
+            return
+        await self._say(error(fault.code))
+        if fault.close:
+            await self.socket.close()
+            raise WebSocketDisconnect
 
     async def _receive(self) -> str | bytes:
         message = await self.socket.receive()
@@ -83,7 +100,7 @@ class DataConnection:
         return text
 
     async def _say(self, text: str) -> None:
-        await self.socket.send({"type": "websocket.send", "text": text})
+        await self.socket.send(_message(self.codec.control(text)))
 
     def _resubscribed(self) -> None:
         symbols = self.floor.market.symbols
@@ -99,22 +116,53 @@ class DataConnection:
     async def send_events(self, lo: int, hi: int) -> int:
         """Send the subscribed ones of events ``lo:hi``; return the number of frames."""
         market, batch = self.floor.market, self.floor.options.batch
-        messages, records = market.messages(lo, hi), market.records(lo, hi)
-        if not self.everything:
+        messages, records = self.codec.messages(market, lo, hi), market.records(lo, hi)
+        if not self.everything or market.erased is not None:
             wanted = self.mask[market.kinds[lo:hi], market.instruments[lo:hi]]
+            if market.erased is not None:
+                wanted = wanted & ~market.erased[lo:hi]
             messages = [text for text, keep in zip(messages, wanted.tolist(), strict=True) if keep]
             records = records[wanted]
+        if self.line is not None:
+            starts = range(0, len(messages), batch)
+            return await self._send_struck(
+                self.line.push(Frame(messages[i : i + batch], records[i : i + batch]) for i in starts)
+            )
         frames = 0
         for start in range(0, len(messages), batch):
             stop = start + batch
-            if not await self._send_frame("[" + ",".join(messages[start:stop]) + "]"):
+            if not await self._send_frame(self.codec.join(messages[start:stop])):
                 break
             self.log.add(records[start:stop])
             frames += 1
         return frames
 
-    async def _send_frame(self, text: str) -> bool:
-        message = {"type": "websocket.send", "text": text}
+    async def _send_struck(self, frames: list[Frame]) -> int:
+        """Send what a fault script left of some frames; return their number."""
+        for sent, frame in enumerate(frames):
+            payload = self.codec.join(frame.messages) if frame.payload is None else frame.payload
+            if not await self._send_frame(payload):
+                return sent
+            self.log.add(frame.records)
+            if frame.close:
+                self._leave()
+                await self.socket.close()
+                return sent + 1
+        return len(frames)
+
+    async def send_held(self, *, all_out: bool = False) -> int:
+        """Send the frames that a fault held back and that are due; return their number."""
+        return 0 if self.line is None else await self._send_struck(self.line.push(all_out=all_out))
+
+    async def send_notice(self, channel: str, symbol: str, message: dict[str, Any], record: Any) -> int:
+        """Send one message, if it is subscribed; return the number of frames."""
+        asked = self.protocol.subscribed[channel]
+        if self.line is None or not (symbol in asked or "*" in asked):
+            return 0
+        return await self._send_struck(self.line.push([Frame([self.codec.message(message)], record)]))
+
+    async def _send_frame(self, payload: str | bytes) -> bool:
+        message = _message(payload)
         try:
             if self.patience is None:
                 await self.socket.send(message)
@@ -175,6 +223,10 @@ class UpdateConnection:
             action = message["action"]
         except (ValueError, KeyError, TypeError):
             return await self._say("error", {"error_message": "invalid message"})
+        fault = None if self.floor.thrower is None else self.floor.thrower.said(UPDATES, _ASKED.get(action, ""))
+        if fault is not None:
+            await self._say_error(action, fault.close)
+            return None
         if action in ("auth", "authenticate"):
             data = message.get("data") or {}
             pair = (
@@ -194,6 +246,15 @@ class UpdateConnection:
         await self._say("listening", {"streams": streams})
         self._listen(listening=bool(streams))
 
+    async def _say_error(self, action: str, close: bool) -> None:
+        """Say what a fault script wants instead of the answer: not authorized, or the stream's only error."""
+        if action == "listen":
+            await self._say("error", {"error_message": "internal server error"})
+        else:
+            await self._say("authorization", {"status": "unauthorized", "action": "authenticate"})
+        if close:
+            await self.socket.close()
+
     async def _say(self, stream: str, data: dict[str, Any]) -> None:
         body = {"action": "error", "data": data} if stream == "error" else {"stream": stream, "data": data}
         await self.socket.send({"type": "websocket.send", "bytes": json.dumps(body).encode()})
@@ -205,12 +266,21 @@ class UpdateConnection:
         elif not listening and self in clients:
             clients.remove(self)
 
-    async def send_update(self, body: bytes) -> None:
+    async def send_update(self, body: str | bytes) -> None:
         """Send one update as a binary frame."""
         try:
-            await self.socket.send({"type": "websocket.send", "bytes": body})
+            await self.socket.send(_message(body))
         except (WebSocketDisconnect, RuntimeError):
             self._listen(listening=False)
+
+    async def end(self) -> None:
+        """Close the connection."""
+        self._listen(listening=False)
+        await self.socket.close()
+
+
+def _message(payload: str | bytes) -> dict[str, Any]:
+    return {"type": "websocket.send", "text" if isinstance(payload, str) else "bytes": payload}
 
 
 async def serve_data(socket: WebSocket) -> None:

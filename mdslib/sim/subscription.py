@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from mdslib.sim.keys import Keys
@@ -54,6 +54,8 @@ class DataProtocol:
         Most distinct symbols; 0 is no limit.
     slots : set
         Connections in use as (key, feed); shared by all connections.
+    read : callable
+        Reads a client's message; JSON by default.
 
     Attributes
     ----------
@@ -69,6 +71,7 @@ class DataProtocol:
         known: Sequence[str],
         symbol_limit: int,
         slots: set[tuple[str, str]],
+        read: Callable[[str | bytes], Any] = json.loads,
     ) -> None:
         self.feed = feed
         self.keys = keys
@@ -76,6 +79,7 @@ class DataProtocol:
         self.known = frozenset(known)
         self.symbol_limit = symbol_limit
         self.slots = slots
+        self.read = read
         self.slot: tuple[str, str] | None = None
         self.subscribed: dict[str, list[str]] = {name: [] for name in CHANNELS}
 
@@ -87,7 +91,7 @@ class DataProtocol:
     def receive(self, text: str | bytes) -> str:
         """Return the reply to one message of the client."""
         try:
-            message = json.loads(text)
+            message = self.read(text)
         except ValueError:
             return error(400)
         action = message.get("action") if isinstance(message, dict) else None

@@ -38,6 +38,8 @@ async def post_order(request: Request, floor: Floor) -> Any:
     floor.core.settle(floor.sent)
     answer = floor.core.submit(body)
     await _flush(floor)
+    if floor.thrower is not None:
+        await floor.thrower.ordered()
     return answer
 
 
@@ -272,7 +274,7 @@ def _calendar(floor: Floor) -> str:
 
 async def get_clock(request: Request, floor: Floor) -> Any:
     """``GET /v2/clock``."""
-    now, exchange = floor.now, _calendar(floor)
+    now, exchange = floor.now + (0 if floor.thrower is None else floor.thrower.skew), _calendar(floor)
     today = datetime.datetime.fromtimestamp(
         now // 1_000_000_000, _NEW_YORK if exchange != "24/7" else datetime.UTC
     ).date()

@@ -6,8 +6,8 @@ digits, trailing zeros dropped. Rows become text a block at a time: a timestamp 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -47,15 +47,18 @@ def stamp(ts: int) -> str:
     return f"{text}.{fraction:09d}".rstrip("0").rstrip(".") + "Z"
 
 
-class Texts(dict[Any, str]):
+T = TypeVar("T")
+
+
+class Texts(dict[Any, T]):
     """A dict that makes a missing text with `make` and keeps it: prices and conditions repeat all day."""
 
-    def __init__(self, make: Any) -> None:
+    def __init__(self, make: Callable[[Any], T]) -> None:
         super().__init__()
         self.make = make
 
-    def __missing__(self, key: Any) -> str:
-        text: str = self.make(key)
+    def __missing__(self, key: Any) -> T:
+        text = self.make(key)
         self[key] = text
         return text
 
