@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 DAY, GTC, IOC = 0, 1, 2
 PARTLY, FILLED, CANCELED, EXPIRED = 3, 4, 6, 8
+ENDINGS = ((DAY, EXPIRED), (IOC, CANCELED))
 
 
 @dataclass
@@ -72,7 +73,14 @@ class ReferenceEngine:
             return order.limit if order.rested else first
         return order.limit if better(best) else None
 
-    def end(self, ts: int, status: int, *, tag: int | None = None, tif: int | None = None) -> list[Told]:
-        chosen = [o for o in self.working if (tag is None or o.tag == tag) and (tif is None or o.tif == tif)]
+    def close(self, ts: int) -> list[Told]:
+        """The session's close: DAY orders expire, then IOC orders are canceled; later ones are not of this session."""
+        gone = [self._end(ts, s, [o for o in self.working if o.tif == t and o.ts < ts]) for t, s in ENDINGS]
+        return [told for part in gone for told in part]
+
+    def cancel(self, ts: int, tag: int) -> list[Told]:
+        return self._end(ts, CANCELED, [o for o in self.working if o.tag == tag])
+
+    def _end(self, ts: int, status: int, chosen: list[Order]) -> list[Told]:
         self.working = [o for o in self.working if o not in chosen]
         return [Told(ts, o.tag, 0.0, 0.0, 0.0, o.leaves, status) for o in chosen]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mdslib.account import new_account
 from mdslib.errors import ConfigError
 from mdslib.events import Status, TimeInForce
-from mdslib.matching import Fees, MatchingEngine, Reject, Rules, make_venue, parse_rules
+from mdslib.matching import NEVER, Fees, MatchingEngine, Reject, Rules, make_venue, parse_rules, works_from
 from tests import matching_reference as reference
 
 NAN = math.nan
@@ -95,6 +95,40 @@ def test_day_orders_expire_and_gtc_orders_stay() -> None:
     e.submit(0, 0, 5.0, 10.0, GTC, 2)
     assert told(e.expire(9)) == [(9, 1, 0.0, 0.0, "EXPIRED")]
     assert e.working["tag"].tolist() == [2]
+
+
+def test_a_day_order_sent_at_the_close_or_later_is_not_of_that_session() -> None:
+    e = engine()
+    for tag, ts in enumerate((8, 9, 10)):
+        e.submit(ts, 0, 5.0, 10.0, DAY, tag)
+    assert told(e.expire(9)) == [(9, 0, 0.0, 0.0, "EXPIRED")]
+    assert e.working["tag"].tolist() == [1, 2]
+
+
+def test_an_ioc_order_that_met_no_event_is_canceled_at_the_close() -> None:
+    e = engine()
+    e.submit(8, 0, 5.0, NAN, IOC, 1)
+    e.submit(9, 0, 5.0, NAN, IOC, 2)
+    assert told(e.expire(9)) == [(9, 1, 0.0, 0.0, "CANCELED")]
+    assert e.working["tag"].tolist() == [2]
+
+
+@pytest.mark.parametrize(
+    ("ts", "begins"), [(5, 10), (10, 10), (19, 19), (20, 30), (25, 30), (30, 30), (39, 39), (40, NEVER), (50, NEVER)]
+)
+def test_an_order_sent_outside_the_sessions_works_from_the_next_open_on(ts: int, begins: int) -> None:
+    assert works_from(np.array([[10, 20], [30, 40]]), ts) == begins
+
+
+def test_where_sessions_follow_without_a_break_or_there_are_none_an_order_works_at_once() -> None:
+    assert works_from(np.array([[10, 20], [20, 30]]), 20) == 20
+    assert works_from(np.zeros((0, 2), np.int64), 7) == 7
+
+
+def test_an_order_that_waits_for_no_session_never_fills() -> None:
+    e = engine(latency=1_000_000)
+    e.submit(NEVER, 0, 5.0, NAN, DAY, 1)
+    assert len(e.on_trades([2**61], [0], [1.0])) == 0
 
 
 def test_a_cancel_ends_one_order_and_a_second_cancel_nothing() -> None:
@@ -380,9 +414,9 @@ def test_fills_equal_those_of_the_slow_reference(script: list[Any], latency: int
             mine = fast.on_bars([ts], [k], [px], [px - down], [px + up], [px])
             yours = slow.event(ts, k, px, px, px - down, px + up)
         elif what == "cancel":
-            mine, yours = fast.cancel(ts, rest[0]), slow.end(ts, reference.CANCELED, tag=rest[0])
+            mine, yours = fast.cancel(ts, rest[0]), slow.cancel(ts, rest[0])
         else:
-            mine, yours = fast.expire(ts), slow.end(ts, reference.EXPIRED, tif=reference.DAY)
+            mine, yours = fast.expire(ts), slow.close(ts)
         got = [
             (int(f["ts"]), int(f["tag"]), *map(float, (f["qty"], f["px"], f["leaves"])), int(f["status"])) for f in mine
         ]

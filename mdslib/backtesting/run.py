@@ -12,7 +12,7 @@ import numpy as np
 from mdslib import calendar
 from mdslib.backtesting.result import Result
 from mdslib.errors import ConfigError, DataError, ModelError, ModelRaised
-from mdslib.events import Kind, Status, TimeInForce
+from mdslib.events import Kind
 from mdslib.instruments import Instrument, parse_instrument
 from mdslib.jit import as_records, records
 from mdslib.jit import room as spacious
@@ -23,7 +23,7 @@ from mdslib.matching import (
     Fees,
     Rules,
     Venue,
-    end_orders,
+    end_session,
     make_venue,
     new_books,
     parse_rules,
@@ -51,7 +51,6 @@ ROOM = 4096  # decisions and fills that there is room for at first, beside a qua
 MARGIN = 128  # what one row may write before the loop asks for room; see mdslib.strategy.source
 ENDLESS = 100_000  # more decisions than this within one instant, and than all before it, are no trading
 _EXPIRE, _FLATTEN, _RESUME = 0, 1, 2
-_DAY, _EXPIRED = int(TimeInForce.DAY), int(Status.EXPIRED)
 
 
 def backtest(
@@ -71,7 +70,8 @@ def backtest(
     """Run a strategy over recorded data.
 
     Orders match against trades where the data has them, else quotes, else bars. A market order fills at the first trade
-    whose time is after the decision's time plus the latency, at its price. DAY orders expire at the session's close.
+    whose time is after the decision's time plus the latency, at its price. What is decided outside a session, or at
+    its very close, works from the next open on. DAY orders expire at the close of the session that they worked in.
 
     Parameters
     ----------
@@ -237,9 +237,7 @@ class _Run:
             if what == _FLATTEN:
                 self.cursor[1] = flatten_now(self.core, row, ts, self.out, self.cursor[1])
             elif self.books.count[0] > 0:
-                _, count, _ = self.books
-                ended = end_orders(self.books.work, count, ts, -1, _DAY, -1, _EXPIRED, self.fills, self.cursor[2])
-                self.cursor[2] = ended
+                self.cursor[2] = end_session(self.books, ts, self.fills, self.cursor[2])
             self.cursor[5], self.cursor[6] = 1, ts
         self._advance(self.market.count, 1)
 
@@ -247,7 +245,7 @@ class _Run:
         """Return (row, time, what) of everything that happens between events.
 
         DAY orders expire after what happens at the close, so that they can still fill in the last bar, which is stamped
-        there; all else comes before the events of its time.
+        there; what is decided there is of the next session. All else comes before the events of its time.
         """
         sessions = self.data.sessions
         marks = [(s.close, _EXPIRE) for s in sessions]

@@ -7,6 +7,9 @@ An order sent at time S can match from the first event after S + latency on. A m
 price, whole. A limit order fills when an event's price reaches its limit: at the event's price on its first chance, at
 its limit once it has rested. IOC orders get one chance.
 
+An order sent outside the sessions waits, and works from the next open on. DAY orders expire at the close of the session
+that they worked in; IOC orders are canceled there if no event came to give them their chance.
+
 Rules PERMISSIVE let everything through. Rules ALPACA refuse what Alpaca refuses (buying power, wash trades, orders
 that flip or oversell a position, fractional shorts), and fill a tenth of the fills in part, at random from a seed.
 """
@@ -16,22 +19,26 @@ from __future__ import annotations
 from mdslib.matching.engine import MatchingEngine
 from mdslib.matching.kernels import (
     FILL,
+    NEVER,
     WORK,
     Books,
     accept,
     buying_power,
     end_orders,
+    end_session,
     match,
     move,
     new_books,
     refuse,
     with_room,
+    works_from,
     write_fill,
 )
 from mdslib.matching.rules import NO_FEES, Fees, Reject, Rules, Venue, make_venue, parse_rules
 
 __all__ = [
     "FILL",
+    "NEVER",
     "NO_FEES",
     "WORK",
     "Books",
@@ -43,6 +50,7 @@ __all__ = [
     "accept",
     "buying_power",
     "end_orders",
+    "end_session",
     "make_venue",
     "match",
     "move",
@@ -50,5 +58,6 @@ __all__ = [
     "parse_rules",
     "refuse",
     "with_room",
+    "works_from",
     "write_fill",
 ]

@@ -7,13 +7,21 @@ import math
 import numpy as np
 
 from mdslib.errors import ConfigError
-from mdslib.events import Status, TimeInForce
+from mdslib.events import Status
 from mdslib.jit import as_records, jit, records
-from mdslib.matching.kernels import FILL, accept, buying_power, end_orders, match, new_books, refuse, with_room
+from mdslib.matching.kernels import (
+    FILL,
+    accept,
+    buying_power,
+    end_orders,
+    end_session,
+    match,
+    new_books,
+    refuse,
+    with_room,
+)
 from mdslib.matching.rules import NO_FEES, Fees, Reject, Rules, Venue, make_venue, parse_rules
 from mdslib.protocols import Records
-
-_CANCELED, _EXPIRED, _DAY = int(Status.CANCELED), int(Status.EXPIRED), int(TimeInForce.DAY)
 
 
 @jit
@@ -108,7 +116,7 @@ class MatchingEngine:
         return Reject(refuse(*self.books, self.venue, instrument, qty, limit))
 
     def submit(self, ts: int, instrument: int, qty: float, limit: float, tif: int, tag: int) -> Reject:
-        """Check an order and put it on the books; `tag`, from 0 on, comes back with its fills."""
+        """Check an order and put it on the books, to work from `ts` on; `tag`, from 0 on, comes back with its fills."""
         self._known(instrument)
         if not 0.0 < abs(qty) < math.inf or limit <= 0.0 or math.isinf(limit) or tag < 0:
             raise ConfigError(
@@ -121,21 +129,24 @@ class MatchingEngine:
             accept(self.books.work, self.books.count, ts, instrument, float(qty), float(limit), int(tif), tag)
         return reason
 
-    def cancel(self, ts: int, tag: int) -> Records:
-        """Cancel one order by its tag; return its ending as FILL records, empty where it does not work any more."""
-        return self._ended(ts, -1, tag, _CANCELED) if tag >= 0 else records(0, FILL)
+    def cancel(self, ts: int, tag: int, status: Status = Status.CANCELED) -> Records:
+        """End one order by its tag; return its ending as FILL records, empty where it does not work any more."""
+        out = self._room()
+        if tag < 0:
+            return out[:0]
+        return out[: end_orders(self.books.work, self.books.count, ts, -1, -1, tag, int(status), out, 0)]
 
     def expire(self, ts: int) -> Records:
-        """Expire the DAY orders; return their endings as FILL records."""
-        return self._ended(ts, _DAY, -1, _EXPIRED)
+        """End what does not outlive the session that closes at `ts`; return the endings as FILL records."""
+        out = self._room()
+        return out[: end_session(self.books, ts, out, 0)]
+
+    def _room(self) -> Records:
+        return records(int(self.books.count[0]), FILL)
 
     def _known(self, instrument: int) -> None:
         if not 0 <= instrument < len(self.account):
             raise ConfigError(f"the exchange has instruments 0 to {len(self.account) - 1}, received {instrument}")
-
-    def _ended(self, ts: int, tif: int, tag: int, status: int) -> Records:
-        out = records(int(self.books.count[0]), FILL)
-        return out[: end_orders(self.books.work, self.books.count, ts, -1, tif, tag, status, out, 0)]
 
     def on_trades(self, ts: object, instrument: object, price: object) -> Records:
         """Match against trades, in order; return FILL records in order."""

@@ -46,6 +46,7 @@ _FILLED, _PARTIAL = int(Status.FILLED), int(Status.PARTIALLY_FILLED)
 _CANCELED, _EXPIRED, _NEW = int(Status.CANCELED), int(Status.EXPIRED), int(Status.NEW)
 _IOC, _DAY = int(TimeInForce.IOC), int(TimeInForce.DAY)
 SHORT_MARGIN = 1.03  # Alpaca prices an opening short at 3 % above the ask
+NEVER = 2**62  # ns: no session follows
 
 
 class Books(NamedTuple):
@@ -193,7 +194,7 @@ def move(work: Records, source: int, to: int) -> None:
 
 @jit_hot
 def accept(work: Records, count: np.ndarray, ts: int, k: int, qty: float, limit: float, tif: int, tag: int) -> None:
-    """Put an order on the books; there must be room."""
+    """Put an order on the books; there must be room. It works from `ts` on: see `works_from`."""
     o = work[count[0]]
     o.tag = tag
     o.ts = ts
@@ -206,6 +207,29 @@ def accept(work: Records, count: np.ndarray, ts: int, k: int, qty: float, limit:
     o.chances = 0
     count[0] += 1
     count[1] += 1
+
+
+@jit_hot
+def works_from(hours: np.ndarray, ts: int) -> int:
+    """Return when an order sent at `ts` begins to work: at once in a session, else at the next one's open.
+
+    Source: alpaca.markets, Placing Orders: an order sent after the close is queued for the next session.
+
+    Parameters
+    ----------
+    hours : numpy.ndarray of int64, shape (n, 2)
+        Sessions, open and close, ns, ascending; without any, every moment is in session. `NEVER` after the last.
+    """
+    low, high = 0, len(hours)
+    if high == 0:
+        return ts
+    while low < high:  # the first session that closes after ts
+        middle = (low + high) // 2
+        if hours[middle, 1] <= ts:
+            low = middle + 1
+        else:
+            high = middle
+    return max(ts, hours[low, 0]) if low < len(hours) else NEVER
 
 
 @jit
@@ -266,19 +290,31 @@ def end_orders(
     Parameters
     ----------
     k, tif, tag : int
-        Only orders of this instrument, time in force, tag; -1 is any.
+        Only orders of this instrument, time in force, tag; -1 is any. A time in force runs out: then only orders that
+        have worked before `ts` end, and those that wait for the next session stay.
     """
     kept = 0
     for i in range(count[0]):
         o = work[i]
-        chosen = (k < 0 or o.instrument == k) and (tif < 0 or o.tif == tif) and (tag < 0 or o.tag == tag)
-        if chosen:
+        ripe = tif < 0 or (o.tif == tif and o.ts < ts)
+        if ripe and (k < 0 or o.instrument == k) and (tag < 0 or o.tag == tag):
             n = write_fill(fills, n, ts, o.tag, o.instrument, 0.0, 0.0, 0.0, o.leaves, status)
         else:
             if kept != i:
                 move(work, i, kept)
             kept += 1
     count[0] = kept
+    return n
+
+
+def end_session(books: Books, ts: int, fills: Records, n: int) -> int:
+    """End what does not outlive a session that closes at `ts`; return how many fills are written now.
+
+    DAY orders expire, and IOC orders that no event gave their chance are canceled. What was sent at the close or later
+    waits for the next session; see `works_from`.
+    """
+    for tif, status in ((_DAY, _EXPIRED), (_IOC, _CANCELED)):
+        n = end_orders(books.work, books.count, ts, -1, tif, -1, status, fills, n)
     return n
 
 

@@ -7,40 +7,22 @@ sends them. Order ids are made from the run's seed and the order's number, so th
 from __future__ import annotations
 
 import math
-import uuid
+from bisect import insort
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import msgspec.json
 import numpy as np
 
 from mdslib.events import Kind, Status, TimeInForce
-from mdslib.matching import Fees, MatchingEngine, Reject, Rules, parse_rules
+from mdslib.matching import Fees, MatchingEngine, Reject, Rules, parse_rules, works_from
 from mdslib.protocols import Records
+from mdslib.sim.accepted import EVENTS, OPEN, STATUS_NAMES, Order, make_id
 from mdslib.sim.log import RunLog
 from mdslib.sim.market import Market
 from mdslib.sim.options import SimOptions
 from mdslib.sim.orders import FORBIDDEN, INVALID, NOT_FOUND, UNPROCESSABLE, Refusal, Request, parse_request
 from mdslib.sim.wire import number, stamp
-
-_SPACE = uuid.UUID("6d64736c-6962-4000-8000-73696d000000")
-STATUS_NAMES = {
-    Status.PENDING_NEW: "pending_new",
-    Status.NEW: "new",
-    Status.PARTIALLY_FILLED: "partially_filled",
-    Status.FILLED: "filled",
-    Status.CANCELED: "canceled",
-    Status.EXPIRED: "expired",
-    Status.REJECTED: "rejected",
-}
-_EVENTS = {
-    Status.PARTIALLY_FILLED: "partial_fill",
-    Status.FILLED: "fill",
-    Status.CANCELED: "canceled",
-    Status.EXPIRED: "expired",
-}
-OPEN = frozenset({Status.PENDING_NEW, Status.NEW, Status.PARTIALLY_FILLED})
 
 
 class Troubles(Protocol):
@@ -51,80 +33,6 @@ class Troubles(Protocol):
 
     def ignores_cancel(self, order: Order) -> bool:
         """Tell whether a cancel is taken in and forgotten."""
-
-
-def make_id(*parts: object) -> str:
-    """Return a UUID that depends on nothing but `parts`."""
-    return str(uuid.uuid5(_SPACE, "/".join(map(str, parts))))
-
-
-@dataclass
-class Order:
-    """One order that was accepted."""
-
-    number: int
-    id: str
-    client_order_id: str
-    request: Request
-    submitted: int
-    status: Status = Status.PENDING_NEW
-    filled: float = 0.0  # signed
-    paid: float = 0.0
-    fees: float = 0.0
-    executions: int = 0
-    updated: int = 0
-    ended: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def leaves(self) -> float:
-        """What is still to fill, signed."""
-        return self.request.qty - self.filled
-
-    def to_json(self) -> dict[str, Any]:
-        """Return Alpaca's order object."""
-        r = self.request
-        kind = "market" if math.isnan(r.limit) else "limit"
-        at = stamp(self.submitted)
-        return {
-            "id": self.id,
-            "client_order_id": self.client_order_id,
-            "created_at": at,
-            "updated_at": stamp(self.updated),
-            "submitted_at": at,
-            "filled_at": self._ended("filled"),
-            "expired_at": self._ended("expired"),
-            "expires_at": None,
-            "canceled_at": self._ended("canceled"),
-            "failed_at": self._ended("rejected"),
-            "replaced_at": None,
-            "replaced_by": None,
-            "replaces": None,
-            "asset_id": make_id("asset", r.symbol),
-            "symbol": r.symbol,
-            "asset_class": "crypto" if "/" in r.symbol else "us_equity",
-            "notional": None,
-            "qty": number(abs(r.qty)),
-            "filled_qty": number(abs(self.filled)),
-            "filled_avg_price": number(self.paid / self.filled) if self.filled else None,
-            "order_class": "",
-            "order_type": kind,
-            "type": kind,
-            "side": "buy" if r.qty > 0 else "sell",
-            "time_in_force": TimeInForce(r.tif).name.lower(),
-            "limit_price": None if kind == "market" else number(r.limit),
-            "stop_price": None,
-            "status": STATUS_NAMES[self.status],
-            "extended_hours": r.extended_hours,
-            "legs": None,
-            "trail_percent": None,
-            "trail_price": None,
-            "hwm": None,
-            "subtag": None,
-            "source": None,
-        }
-
-    def _ended(self, name: str) -> str | None:
-        return stamp(self.ended[name]) if name in self.ended else None
 
 
 class Core:
@@ -142,7 +50,8 @@ class Core:
     Attributes
     ----------
     now : int
-        The exchange's time, ns UTC; only the player moves it.
+        The exchange's time, ns UTC; only the player moves it. Orders that wait for a session's open begin to work as it
+        passes.
     outbox : list of bytes
         ``trade_updates`` messages that have not been sent.
     """
@@ -150,7 +59,7 @@ class Core:
     def __init__(self, market: Market, options: SimOptions, log: RunLog) -> None:
         self.market = market
         self.log = log
-        self.now = market.start
+        self._now = market.start
         self.seed = options.seed
         self.rules = parse_rules(options.rules)
         fees = Fees(options.fee_bps, options.fee_per_share)
@@ -163,6 +72,7 @@ class Core:
         self.by_id: dict[str, Order] = {}
         self.by_client: dict[str, Order] = {}
         self.outbox: list[bytes] = []
+        self._queued: list[Order] = []  # those that wait for an open, the earliest first
         self.refused = 0
         self.troubles: Troubles | None = None
         self._positions = [0.0] * len(instruments)
@@ -179,6 +89,16 @@ class Core:
         warm.submit(0, 0, 1.0, math.nan, TimeInForce.DAY, 0)
         warm.cancel(0, 0)
         warm.expire(0)
+
+    @property
+    def now(self) -> int:  # noqa: D102 - among the attributes above
+        return self._now
+
+    @now.setter
+    def now(self, ts: int) -> None:
+        self._now = ts
+        while self._queued and self._queued[0].begins <= ts:
+            self._route(self._queued.pop(0))
 
     # -- market ------------------------------------------------------------
 
@@ -209,8 +129,20 @@ class Core:
         self._catch_up(hi)
 
     def expire(self, ts: int) -> None:
-        """Expire the DAY orders, as the session's close does."""
+        """End what does not outlive the session that closes at `ts`: DAY orders expire, late IOC orders are canceled.
+
+        An order sent at the close or later is not of that session: it is queued for the next one, or works in extended
+        hours.
+        """
         self._book(self.engine.expire(ts))
+
+    def finish(self) -> None:
+        """End the DAY orders of the extended hours, where the day has been played to its end."""
+        if self.now < max(self.market.closes, default=0):
+            return
+        for order in self.open_orders():
+            if order.request.extended_hours and not order.queued:
+                self._book(self.engine.cancel(self.now, order.number, Status.EXPIRED))
 
     def _book(self, fills: Records) -> None:
         for row in fills:
@@ -219,8 +151,9 @@ class Core:
             order.status, order.updated = status, ts
             if status not in OPEN:
                 order.ended[STATUS_NAMES[status]] = ts
+                order.queued = False
             if not qty:
-                self._announce(order, ts, _EVENTS[status])
+                self._announce(order, ts, EVENTS[status])
                 continue
             order.filled += qty
             order.paid += qty * px
@@ -234,7 +167,7 @@ class Core:
                 "qty": number(abs(qty)),
                 "position_qty": number(self._positions[k]),
             }
-            self._announce(order, ts, _EVENTS[status], execution)
+            self._announce(order, ts, EVENTS[status], execution)
 
     def _announce(self, order: Order, ts: int, event: str, execution: dict[str, Any] | None = None) -> None:
         told = {"event": event, "execution_id": None} | (execution or {})
@@ -265,25 +198,37 @@ class Core:
         request = parse_request(body, self._names, self.by_client)
         r, place = request, len(self.orders)
         self._check_short(r)
-        reason = self.engine.submit(self.now, r.instrument, r.qty, r.limit, r.tif, place)
+        begins = works_from(self.market.extended_hours if r.extended_hours else self.market.hours, self.now)
+        tif = TimeInForce.GTC if r.extended_hours else r.tif  # the regular close does not end it; see `finish`
+        reason = self.engine.submit(begins, r.instrument, r.qty, r.limit, tif, place)
         if reason is not Reject.NONE:
             raise self._refusal(reason, r)
-        name = make_id(self.seed, place)
-        order = Order(
-            place, name, r.client_order_id or make_id(self.seed, place, "client"), request, self.now, updated=self.now
-        )
+        client = r.client_order_id or make_id(self.seed, place, "client")
+        order = Order(place, make_id(self.seed, place), client, request, self.now, begins, updated=self.now)
         self.orders.append(order)
         self.by_id[order.id] = order
         self.by_client[order.client_order_id] = order
+        if begins > self.now:
+            order.status, order.queued = Status.NEW, True
+            insort(self._queued, order, key=lambda waiting: waiting.begins)
+            self._announce(order, self.now, "accepted")
+            return order.to_json()
         answer = order.to_json()
-        self._announce(order, self.now, "pending_new")
+        self._route(order)
+        return answer
+
+    def _route(self, order: Order) -> None:
+        """Let an order begin to work, and say so."""
+        if order.status not in OPEN:
+            return  # canceled while it waited
+        order.queued, order.status, order.updated = False, Status.PENDING_NEW, order.begins
+        self._announce(order, order.begins, "pending_new")
         rejected = None if self.troubles is None else self.troubles.rejects(order)
         if rejected is not None:
             self.reject(order, rejected)
-            return answer
+            return
         order.status = Status.NEW
-        self._announce(order, self.now, "new")
-        return answer
+        self._announce(order, order.begins, "new")
 
     def reject(self, order: Order, reason: str) -> None:
         """Reject an order that was accepted; does nothing where it has ended."""

@@ -20,7 +20,8 @@ conversation runs on ``/sim/time``, in JSON text frames; ``now`` and ``wake`` ar
 3. If there are order updates (T's fills, in the order of matching; then pending_new and new of each order posted, and
    cancels, in the order of the requests), the exchange sends them on ``/stream`` and tells the same with phase
    ``updates`` and a new U. The session answers ``{"done": T, "phase": "updates", "wake": ...}``; this repeats while new
-   updates come up.
+   updates come up. An order that is posted at the close or later is queued for the next session: its one update says
+   ``accepted``.
 4. The first instant is the day's start (the open, or ``--from``), so that a session can name its first timer. The next
    is always the earliest of the next market event, ``wake`` (if it lies after T) and a session's close, where DAY
    orders expire. After the last event come timers and the close.
@@ -54,9 +55,10 @@ class Stepper:
         while (instant := self._next()) is not None:
             await self._play_instant(instant)
         floor.core.now = max(floor.now, floor.market.end)
+        floor.core.finish()
         if floor.thrower is not None:
             await floor.thrower.finish()
-            await self._updates()
+        await self._updates()
         floor.phase = "end"
         floor.log.flush()
         for client in tuple(floor.time_clients):

@@ -39,6 +39,8 @@ class Market:
         Row of each event in the table of its kind.
     erased : bool array or None
         Events that a halt lets not have been; None where there was none.
+    hours, extended_hours : int64 arrays of shape (n, 2)
+        Open and close of each session, regular and extended.
     start, end : int
         The instants that the clock begins and ends at: the session's open and close, or wider where the data is.
     """
@@ -68,6 +70,8 @@ class Market:
                 "the exchange has nothing to play, received 0 events in that span; check --date, --from, --to"
             )
         self.closes = [session.close for session in data.sessions]
+        self.hours = np.array([(s.open, s.close) for s in data.sessions], np.int64).reshape(-1, 2)
+        self.extended_hours = np.array([(s.pre_open, s.post_close) for s in data.sessions], np.int64).reshape(-1, 2)
         first, last_event = int(self.ts[0]), int(self.ts[-1])
         opens = [session.open for session in data.sessions if session.open <= first < session.close]
         self.start = from_ts if from_ts is not None else (opens[0] if opens else first)

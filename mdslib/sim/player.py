@@ -49,8 +49,10 @@ class Player:
             await self._free()
         else:
             await self._timed(floor.options.speed if floor.mode is Mode.FAST else 1.0)
+        floor.core.finish()
         if floor.thrower is not None:
             await floor.thrower.finish()
+        await floor.send_updates()
         floor.phase = "end"
         floor.log.flush()
         await self._tell(force=True)
@@ -77,12 +79,12 @@ class Player:
             await asyncio.sleep(min(max(left, 0.0), TELL_EVERY))
 
     async def _release(self, hi: int) -> None:
-        """Match and send the events up to number `hi`, cut at a session's close so that DAY orders expire there."""
+        """Match and send the events up to number `hi`, cut after a session's close so that DAY orders expire there."""
         floor, market = self.floor, self.floor.market
         while floor.sent < hi:
-            while self._closes and floor.sent >= self._before_close:
+            while self._closes and floor.sent >= self._upto_close:
                 await self._close()
-            lo, stop = floor.sent, min(hi, self._before_close)
+            lo, stop = floor.sent, min(hi, self._upto_close)
             if floor.thrower is not None:
                 await floor.thrower.until(int(market.ts[lo]))
                 stop = floor.thrower.release(lo, stop)
@@ -101,16 +103,16 @@ class Player:
         floor, market = self.floor, self.floor.market
         if floor.sent < len(market):
             target = min(target, int(market.ts[floor.sent]))
-        while self._closes and self._closes[0] <= target:
+        while self._closes and self._closes[0] <= target and floor.sent >= self._upto_close:
             await self._close()
         if floor.thrower is not None:
             await floor.thrower.until(target)
         floor.core.now = max(floor.now, target)
 
     def _mark(self) -> None:
-        """Note how many events lie before the next close."""
+        """Note how many events there are up to the next close; those of its own time can still fill DAY orders."""
         market = self.floor.market
-        self._before_close = market.position(self._closes[0] - 1) if self._closes else len(market)
+        self._upto_close = market.position(self._closes[0]) if self._closes else len(market)
 
     async def _close(self) -> None:
         close = self._closes.pop(0)

@@ -13,7 +13,8 @@ from starlette.routing import Route
 from mdslib.calendar import Session, next_session, session, sessions
 from mdslib.errors import ConfigError
 from mdslib.instruments import Instrument
-from mdslib.sim.core import OPEN, Core, Order, make_id
+from mdslib.sim.accepted import OPEN, Order, make_id
+from mdslib.sim.core import Core
 from mdslib.sim.floor import Floor
 from mdslib.sim.guard import Json, guarded, json_body, parse_time, whole_number
 from mdslib.sim.orders import INVALID, NOT_FOUND, UNPROCESSABLE, Refusal

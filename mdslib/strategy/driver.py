@@ -138,6 +138,7 @@ def _kernels() -> dict[str, Callable[..., Any]]:
         matching.accept,
         matching.refuse,
         matching.end_orders,
+        matching.works_from,
         matching.write_fill,
     )
     return {kernel.__name__: kernel for kernel in kernels}

@@ -330,7 +330,7 @@ def settle(ts, state, account, risk, recent, hours, p, limits, venue, work, coun
                 continue
             if d.qty == 0.0:
                 continue
-{refuse}            accept(work, count, ts, int(d.instrument), d.qty, d.limit, int(d.tif), j)
+{refuse}            accept(work, count, works_from(hours, ts), int(d.instrument), d.qty, d.limit, int(d.tif), j)
 {ack}        if cursor[4] == cursor[2]:
             break
         cursor[7] = cursor[2]

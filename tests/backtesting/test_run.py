@@ -239,6 +239,28 @@ def test_day_orders_expire_at_each_close() -> None:
     assert float(result.account[0]["open_qty"]) == 0.0
 
 
+@pytest.mark.parametrize("ts", [20, 21, 29, 30])
+def test_what_is_decided_at_the_close_or_later_works_from_the_next_open_on(ts: int) -> None:
+    events = two_days((ts, 10.0, 1), (max(ts, 22), 8.0, 9), (31, 9.0, 9))
+    result = backtest(by_size, events, **FREE)
+    assert fills(result) == [(31, 5.0, 9.0)]
+
+
+def test_what_was_decided_at_the_close_expires_at_the_next_one() -> None:
+    result = backtest(by_size, two_days((20, 10.0, 1), (39, 9.0, 9), (41, 1.0, 9)), params={"limit": 5.0}, **FREE)
+    assert result.events[["ts", "tag", "status"]].tolist() == [(40, 0, Status.EXPIRED)]
+
+
+def test_what_is_decided_after_the_last_close_waits_and_does_not_fill() -> None:
+    result = backtest(by_size, two_days((40, 10.0, 1), (41, 9.0, 9)), **FREE)
+    assert (result.orders, len(result.events), len(result.working)) == (1, 0, 1)
+
+
+def test_an_ioc_order_that_met_no_event_ends_with_its_session() -> None:
+    result = backtest(by_size, two_days((19, 10.0, 1), (31, 9.0, 9)), params={"tif": IOC}, **FREE)
+    assert result.events[["ts", "status"]].tolist() == [(20, Status.CANCELED)]
+
+
 def test_gtc_orders_live_into_the_next_day() -> None:
     events = two_days((11, 10.0, 1), (31, 8.0, 9))
     assert fills(backtest(by_size, events, params={"limit": 9.0, "tif": GTC}, **FREE)) == [(31, 5.0, 8.0)]

@@ -42,6 +42,9 @@ class Floor:
             self.submit(*args, **more)
         return {"status": refusal.value.status} | refusal.value.body
 
+    def status(self, order: dict[str, Any]) -> dict[str, Any]:
+        return self.core.order(order["id"]).to_json()
+
     def updates(self) -> list[dict[str, Any]]:
         outbox, self.core.outbox = self.core.outbox, []
         return [json.loads(body)["data"] for body in outbox]
@@ -129,6 +132,65 @@ def test_day_orders_expire_and_gtc_orders_stay() -> None:
     floor.core.expire(CLOSE)
     assert floor.updates()[-1]["order"]["expired_at"] == "2013-10-08T20:00:00Z"
     assert [order.id for order in floor.core.open_orders()] == [kept["id"]]
+
+
+def test_an_ioc_order_without_an_event_is_canceled_at_the_close() -> None:
+    floor = Floor(prices(10))
+    floor.advance()
+    floor.submit(time_in_force="ioc")
+    floor.core.expire(CLOSE)
+    assert floor.updates()[-1]["event"] == "canceled"
+    assert floor.core.open_orders() == []
+
+
+@pytest.mark.parametrize("late", [0, 1, 5_000 * MS])
+@pytest.mark.parametrize("tif", ["day", "gtc", "ioc"])
+def test_an_order_at_the_close_or_later_is_queued_for_the_next_session(tif: str, late: int) -> None:
+    floor = Floor(prices(10))
+    floor.advance()
+    floor.core.now = CLOSE
+    floor.core.expire(CLOSE)
+    floor.core.now = CLOSE + late
+    answer = floor.submit(time_in_force=tif)
+    (told,) = floor.updates()
+    assert (answer["status"], told["event"], told["order"]["status"]) == ("accepted", "accepted", "accepted")
+    assert [order.to_json()["status"] for order in floor.core.open_orders()] == ["accepted"]
+    floor.core.cancel(answer["id"])
+    assert (floor.updates()[-1]["event"], floor.core.open_orders()) == ("canceled", [])
+
+
+def test_a_queued_order_is_new_at_the_open_and_fills_after_it() -> None:
+    early, opening = -60_000.0, 1.0
+    floor = Floor(
+        day_of((early, "SPY", 10.0, 1), (early + 1000, "SPY", 9.0, 1), (opening, "SPY", 11.0, 1), (5, "SPY", 12.0, 1))
+    )
+    floor.advance()
+    order = floor.submit()
+    gone = floor.submit()
+    floor.core.cancel(gone["id"])
+    floor.advance()
+    assert [update["event"] for update in floor.updates()] == ["accepted", "accepted", "canceled"]
+    floor.advance()
+    floor.advance()
+    pending, new, fill = floor.updates()
+    assert [pending["event"], new["event"], fill["event"]] == ["pending_new", "new", "fill"]
+    assert (new["timestamp"], new["order"]["status"]) == ("2013-10-08T13:30:00Z", "new")
+    assert (fill["price"], fill["order"]["id"]) == ("12", order["id"])
+
+
+def test_an_order_for_extended_hours_works_outside_the_session_until_the_days_end() -> None:
+    after = (CLOSE - OPEN) / MS + 1000
+    floor = Floor(day_of((10, "SPY", 10.0, 1), (after, "SPY", 10.0, 1), (after + 1000, "SPY", 8.0, 1)))
+    floor.advance()
+    low = floor.submit(limit=5, extended_hours=True)
+    floor.core.now = CLOSE
+    floor.core.expire(CLOSE)
+    floor.advance()
+    late = floor.submit(limit=9, extended_hours=True)
+    assert late["status"] == "pending_new"
+    floor.advance()
+    floor.core.finish()
+    assert [order["status"] for order in map(floor.status, (low, late))] == ["expired", "filled"]
 
 
 def test_alpaca_refuses_what_buying_power_does_not_cover() -> None:

@@ -128,6 +128,26 @@ def test_day_orders_expire_in_the_instant_of_the_close() -> None:
     assert [order["client_order_id"] for order in orders] == ["keep"]
 
 
+def test_orders_posted_while_the_close_is_worked_through_are_queued_and_say_so() -> None:
+    def act(session: LockstepSession, now: int, phase: str) -> None:
+        if phase == "market" and now == OPEN + 1000 * MS:
+            session.post(type="limit", limit_price="1", client_order_id="low")
+        if now == CLOSE and phase == "market":
+            assert session.post(client_order_id="at-close").json()["status"] == "accepted"
+        if now == CLOSE and session.heard[-1]["event"] == "expired":
+            assert session.post(client_order_id="on-expiry").json()["status"] == "accepted"
+
+    with Exchange(steps(2), mode="lockstep", in_process=True) as exchange:
+        session = LockstepSession(exchange, act).run()
+        orders = session.http.get("/v2/orders", params={"status": "open", "direction": "asc"}).json()
+        session.close()
+    assert events(session)[2:] == [("accepted", "at-close"), ("expired", "low"), ("accepted", "on-expiry")]
+    assert [(order["client_order_id"], order["status"]) for order in orders] == [
+        ("at-close", "accepted"),
+        ("on-expiry", "accepted"),
+    ]
+
+
 def test_orders_posted_on_a_fill_are_acknowledged_in_another_round_of_the_same_instant() -> None:
     def act(session: LockstepSession, now: int, phase: str) -> None:
         if phase == "market" and now == OPEN + 1000 * MS:

@@ -32,7 +32,7 @@ def reader(exchange: Exchange, **channels: list[str]) -> DataClient:
 @pytest.mark.parametrize("batch", [1, 100])
 def test_day_orders_expire_at_the_close_before_later_prints_can_fill_them(batch: int) -> None:
     close_ms = (CLOSE - OPEN) / MS
-    day = day_of((1, "SPY", 10.0, 1), (close_ms, "SPY", 8.0, 2), (close_ms + 5, "SPY", 8.0, 3))
+    day = day_of((1, "SPY", 10.0, 1), (close_ms, "SPY", 9.5, 2), (close_ms + 5, "SPY", 8.0, 3))
     with Exchange(day, in_process=True, batch=batch) as exchange:
         httpx.post(f"{exchange.url}/v2/orders", json=BID, headers=HEADERS)
         updates = UpdateClient(exchange).listen()
@@ -43,6 +43,40 @@ def test_day_orders_expire_at_the_close_before_later_prints_can_fill_them(batch:
         updates.close()
     assert sizes == [1, 2, 3]
     assert (update["event"], update["timestamp"]) == ("expired", "2013-10-08T20:00:00Z")
+
+
+@pytest.mark.parametrize("mode", ["free", "real"])
+def test_an_event_at_the_very_close_still_fills_a_day_order(mode: str) -> None:
+    close_ms = (CLOSE - OPEN) / MS
+    day = day_of((close_ms - 50, "SPY", 10.0, 1), (close_ms, "SPY", 8.0, 2), (close_ms + 5, "SPY", 8.0, 3))
+    with Exchange(day, in_process=True, mode=mode, from_ts=CLOSE - 100 * MS) as exchange:
+        httpx.post(f"{exchange.url}/v2/orders", json=BID, headers=HEADERS)
+        updates = UpdateClient(exchange).listen()
+        client = reader(exchange)
+        client.take(3)
+        update = updates.receive()["data"]
+        client.close()
+        updates.close()
+    assert (update["event"], update["timestamp"]) == ("fill", "2013-10-08T20:00:00Z")
+
+
+def test_no_order_is_left_new_where_orders_go_on_arriving_through_the_close() -> None:
+    close_ms = (CLOSE - OPEN) / MS
+    day = day_of(*((close_ms - 400 + 7 * i, "SPY", 10.0, 1) for i in range(57)))
+    with Exchange(day, in_process=True, mode="real", from_ts=CLOSE - 400 * MS) as exchange:
+        client = reader(exchange)
+        with httpx.Client(base_url=exchange.url, headers=HEADERS) as http:
+            for number in range(10_000):
+                kind = {"type": "market", "limit_price": None} if number % 2 else {}
+                answer = http.post("/v2/orders", json=BID | kind).json()
+                if answer["status"] == "accepted" and number % 20 == 0:
+                    break
+            orders = http.get("/v2/orders", params={"status": "all", "limit": 500}).json()
+        client.close()
+    early = [order["status"] for order in orders if order["submitted_at"] < "2013-10-08T20:00:00Z"]
+    late = [order["status"] for order in orders if order["submitted_at"] >= "2013-10-08T20:00:00Z"]
+    assert set(early) == {"filled", "expired"}
+    assert set(late) == {"accepted"}
 
 
 def test_a_reconnected_client_goes_on_from_now_and_has_a_log_of_its_own(tmp_path: Path) -> None:

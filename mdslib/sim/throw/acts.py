@@ -8,7 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from mdslib.events import RECORD, Kind
-from mdslib.sim.core import Core, Order
+from mdslib.sim.accepted import Order
+from mdslib.sim.core import Core
 from mdslib.sim.faults import kinds
 from mdslib.sim.faults.kinds import Fault
 from mdslib.sim.market import Market

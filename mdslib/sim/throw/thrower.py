@@ -16,7 +16,7 @@ from typing import Any
 
 from mdslib.calendar import zone
 from mdslib.errors import ConfigError, did_you_mean
-from mdslib.sim.core import Order
+from mdslib.sim.accepted import Order
 from mdslib.sim.faults import kinds
 from mdslib.sim.faults.kinds import DATA, UPDATES, Fault
 from mdslib.sim.faults.script import Script
