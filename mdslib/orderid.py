@@ -62,6 +62,17 @@ def run_hash(account_id: str, run_name: str) -> str:
     return base64.b32encode(hashlib.sha256(told).digest()[:10]).decode().lower()[:12]
 
 
+def run_prefix(account_id: str, trading_date: datetime.date, run_name: str) -> str:
+    """Return how the ids of all orders of one run begin.
+
+    Examples
+    --------
+    >>> run_prefix("PA3", datetime.date(2013, 10, 8), "spy")
+    'mds-20131008-vygjygqjjkja-'
+    """
+    return f"{PREFIX}-{trading_date:%Y%m%d}-{run_hash(account_id, run_name)}-"
+
+
 def client_order_id(
     account_id: str, trading_date: datetime.date, run_name: str, seq: int, leg: int, attempt: int
 ) -> str:
@@ -104,7 +115,7 @@ def client_order_id(
                 f"client_order_id.{name} must be from 0 to {top}, received {value}; an id has {MAX_LENGTH} "
                 "characters at most"
             )
-    return f"{PREFIX}-{trading_date:%Y%m%d}-{run_hash(account_id, run_name)}-{seq}-{leg}-{attempt}"
+    return f"{run_prefix(account_id, trading_date, run_name)}{seq}-{leg}-{attempt}"
 
 
 def parse_client_order_id(text: str) -> OrderKey | None:

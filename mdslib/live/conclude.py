@@ -4,62 +4,101 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from mdslib.audit.report import AuditReport, Finding, Outcome
-from mdslib.errors import BrokerError, CredentialError, ModelError, ModelRaised
+from mdslib.errors import BrokerError, CredentialError, FeedError, MdsError, ModelError, ModelRaised
+from mdslib.live.closeout import Closeout, named
 from mdslib.live.engine import Engine
 from mdslib.live.verdict import ExitCode, Verdict, exit_code
-from mdslib.protocols import Broker
+from mdslib.protocols import Broker, OrderState
 
 if TYPE_CHECKING:
     from mdslib.live.report import DayReport
 
 EPSILON = 1e-9  # units
 LAST_WISH = 3  # interrupts, after which a person no longer waits for a clean end
+WORKING = "working"  # the finding on orders that may still fill
 
 
 def books(broker: Broker, engine: Engine) -> AuditReport:
-    """Compare our positions and orders with the venue's; one finding, ``books``.
+    """Compare our books with the venue's; findings ``working`` and ``books``.
 
     Our position is the opening one and our fills, not the model's account, which stands still once a model has failed.
     """
+    closeout = _closeout(engine)
     try:
+        still = [state for state in broker.open_orders() if closeout.mine(state)]
         positions = broker.positions()
-        working = {state.client_order_id for state in broker.open_orders()}
     except (BrokerError, CredentialError) as error:
-        return _finding(Outcome.NOT_COMPARABLE, f"the venue's books could not be read: {error}")
+        asked = Finding("books", Outcome.NOT_COMPARABLE, f"the venue's books could not be read: {error}")
+        return AuditReport("", (_working(closeout, None), asked))
     found = []
     for k, instrument in enumerate(engine.fold.instruments):
         ours = float(engine.opening[k]) + sum(o.filled for o in engine.desk.orders.values() if o.instrument == k)
         theirs = positions[instrument.symbol].qty if instrument.symbol in positions else 0.0
         if abs(ours - theirs) > EPSILON:
             found.append(f"position of {instrument.symbol}: ours {ours:+g}, the venue's {theirs:+g}")
-    for name, order in engine.desk.orders.items():
-        if order.done and name in working:
-            found.append(f"order {name} works at the venue, ours ended as {order.status.name}")
-    if found:
-        return _finding(Outcome.FAILED, "; ".join(found))
-    return _finding(Outcome.PASSED, "positions and working orders equal the venue's")
+    outcome, text = (Outcome.FAILED, "; ".join(found)) if found else (Outcome.PASSED, "positions equal the venue's")
+    return AuditReport("", (_working(closeout, still), Finding("books", outcome, text)))
 
 
-def _finding(outcome: Outcome, text: str) -> AuditReport:
-    return AuditReport("", (Finding("books", outcome, text),))
+def _closeout(engine: Engine) -> Closeout:
+    assert engine.closeout is not None, "a session sets it before the deciding thread starts"
+    return engine.closeout
+
+
+def _working(closeout: Closeout, still: Sequence[OrderState] | None) -> Finding:
+    """Tell whether orders of this run work at the venue, or may; `still` is None where it could not be asked."""
+    left = [named(state) for state in still or ()]
+    unknown = closeout.unknown(still or ())
+    told = []
+    if left:
+        told.append(f"{len(left)} of this run's orders still work at the venue, cancel them there: {', '.join(left)}")
+    if unknown:
+        told.append(f"what became of {len(unknown)} orders is not known, look at the venue: {', '.join(unknown)}")
+    if left:
+        return Finding(WORKING, Outcome.FAILED, "; ".join(told))
+    if unknown or still is None:
+        told = told or ["the venue could not be asked whether an order of this run works; our books have none"]
+        return Finding(WORKING, Outcome.NOT_COMPARABLE, told[0])
+    return Finding(WORKING, Outcome.PASSED, "no order of this run works at the venue")
+
+
+def unrecorded(engine: Engine) -> MdsError:
+    """Return the error of a session whose tape could not be written to its end, and what works at the venue."""
+    assert engine.failure is not None
+    closeout = _closeout(engine)
+    if closeout.clear:
+        return type(engine.failure)(f"{engine.failure} No order of this run works at the venue.")
+    last = closeout.last
+    finding = _working(closeout, last.working if last.answered else None)
+    return type(engine.failure)(f"{engine.failure} And {finding.text}.")
 
 
 def verdict_of(engine: Engine, report: DayReport) -> Verdict:
-    """Return how a session ended: a failed audit weighs most, then what ended or halted it."""
+    """Return how a session ended: orders that may still fill weigh most, then a failed audit, then what ended it."""
     details = report.figures()
     failure, audit = engine.failure, report.audit
+    wrong = "; ".join(f.line() for f in audit.findings if f.outcome is not Outcome.PASSED)
+    venue_failed = isinstance(failure, FeedError | BrokerError)  # another start asks the venue again
+    if _may_fill(report.audit, engine) and not venue_failed:
+        return Verdict(ExitCode.ORDERS_LEFT, f"{engine.reason}; {wrong}", "session", details)
     if audit.verdict == Outcome.FAILED.value or (failure is None and not audit.ok):
-        wrong = "; ".join(f.line() for f in audit.findings if f.outcome is not Outcome.PASSED)
         return Verdict(ExitCode.AUDIT_FAILED, f"audit {audit.verdict}: {wrong}", "session", details)
     if failure is not None:
         code = ExitCode.MODEL_RAISED if isinstance(failure, ModelRaised | ModelError) else exit_code(type(failure))
-        return Verdict(code, str(failure), "session", details)
+        left = f"; {wrong}" if _may_fill(report.audit, engine) else ""
+        return Verdict(code, f"{failure}{left}", "session", details)
     return Verdict(ExitCode.OK, f"{engine.reason}; audit passed", "session", details)
+
+
+def _may_fill(audit: AuditReport, engine: Engine) -> bool:
+    """Tell whether the venue has an order of ours that works, or one of which it has not said that it ended."""
+    found = next((f.outcome for f in audit.findings if f.name == WORKING), Outcome.PASSED)
+    return found is Outcome.FAILED or (found is Outcome.NOT_COMPARABLE and bool(engine.desk.working()))
 
 
 @contextmanager

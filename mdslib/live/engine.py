@@ -23,6 +23,7 @@ from mdslib.errors import FeedError, MdsError, SessionError
 from mdslib.events import Kind
 from mdslib.live.barriers import Barriers
 from mdslib.live.batch import HALT, REDUCE, inside
+from mdslib.live.closeout import Closeout, Look
 from mdslib.live.due import FLATTEN, Due
 from mdslib.live.ending import CLOSED, SETTLE, Ending
 from mdslib.live.latency import Latency
@@ -96,6 +97,7 @@ class Engine:
         self._frames = 0
         self._last_frame: int | None = None  # how many a local exchange has sent in all, once its day is over
         self._ending = Ending(grace=link is None)
+        self.closeout: Closeout | None = None  # set before the thread starts
 
     @property
     def reason(self) -> str:
@@ -147,6 +149,10 @@ class Engine:
     def on_answer(self, answer: Answer) -> None:
         """Take what came of an order; the workers' sink."""
         self._box.put(("answer", answer))
+
+    def on_look(self, look: Look) -> None:
+        """Take what a look at the venue has found, once the session ends."""
+        self._box.put(("look", look))
 
     def on_barrier(self, message: dict[str, Any]) -> None:
         """Take a message of a local exchange's side channel."""
@@ -212,6 +218,8 @@ class Engine:
         self._ending.begin("recording failed")
         self.flow.cancel_working()
         self.workers.idle.wait(SETTLE)
+        if self.closeout is not None:
+            self.closeout.insist()
         self.log("engine-failed", error=str(error))
         self.finished.set()
 
@@ -226,7 +234,8 @@ class Engine:
             self.flow.ask_silent()
         if self.reason:
             busy = not self.workers.idle.is_set() or (self._ending.at_close and len(self._box) > 0)
-            if self._ending.settled(busy=busy, working=bool(self.desk.working())):
+            settled = self._ending.settled(busy=busy, working=bool(self.desk.working()))
+            if settled and (self.closeout is None or self.closeout.over()):
                 self._finish()
 
     def _waiting(self) -> list[Item]:
@@ -279,6 +288,8 @@ class Engine:
             return [self.flow.from_answer(item[1], now, sides)]
         if what == "control":
             return [self._control(item[1], item[2], now, sides)]
+        if what == "look":
+            return self._looked(item[1], now, sides)
         if what == "failure":
             return self._failed(item[1], now, sides)
         if what == "stop" and not self.reason:
@@ -348,6 +359,14 @@ class Engine:
     def _begin_end(self, why: str) -> None:
         if self._ending.begin(why):
             self.log("ending", why=why)
+
+    def _looked(self, look: Look, now: int, sides: Sides) -> list[Records]:
+        """Book what the venue said of our orders; where some still worked, nothing more is to be sent."""
+        assert self.closeout is not None
+        found = []
+        if self.closeout.heard(look):
+            found.append(self._control(HALT, "the session has ended: what works is canceled", now, sides))
+        return found + [self.flow.from_state(state, now, sides) for state in look.states]
 
     def _finish(self) -> None:
         """Write CLOSE with the state's digest; a session that ended early is closed before its time, and says so."""

@@ -13,7 +13,7 @@ from mdslib.errors import OutcomeUnknown
 from mdslib.events import RECORD
 from mdslib.live.tally import Tally, kind_of_rejection
 from mdslib.live.workers import Answer, Workers
-from mdslib.protocols import Records, Update
+from mdslib.protocols import OrderState, Records, Update
 from mdslib.risk import Denial, denial_text
 from mdslib.tape import Side, SideKind
 
@@ -103,8 +103,12 @@ class OrderFlow:
         if not answer.resolved:
             self._heard(order)
             return np.zeros(0, RECORD)
-        records = self.desk.on_state(answer.state, now)
-        self._note_update(records, "", answer.state.venue_order_id, sides)
+        return self.from_state(answer.state, now, sides)
+
+    def from_state(self, state: OrderState, now: int, sides: Sides) -> Records:
+        """Return the records that bring an order to the state that the venue was asked for."""
+        records = self.desk.on_state(state, now)
+        self._note_update(records, "", state.venue_order_id, sides)
         return records
 
     def _refused(self, answer: Answer, now: int, sides: Sides) -> Records:

@@ -21,7 +21,8 @@ from mdslib.desk import Desk, opening_record
 from mdslib.errors import BrokerError, MdsError, SessionError, TapeError
 from mdslib.events import Kind
 from mdslib.live.batch import HALT
-from mdslib.live.conclude import books, interrupts, verdict_of
+from mdslib.live.closeout import Closeout
+from mdslib.live.conclude import books, interrupts, unrecorded, verdict_of
 from mdslib.live.display import Display
 from mdslib.live.engine import Engine
 from mdslib.live.halt import VENUE, halt_files, halted
@@ -192,6 +193,7 @@ class Session:
                 )
                 threads = 1 if link is not None and link.lockstep else int(plan.options["workers"])
                 workers = engine.workers = Workers(broker, engine.on_answer, halt_files(plan.run_dir), threads)
+                engine.closeout = Closeout(broker, desk, engine.on_look)
                 broker.warm_up(threads)
                 self._trade(engine, feed, broker, link, self._opening(positions, account.cash, clock.now()))
                 workers.close()
@@ -332,7 +334,7 @@ class Session:
     def _conclude(self, engine: Engine, broker: AlpacaBroker, link: SimLink | None, log: SessionLog) -> DayReport:
         plan = self.plan
         if isinstance(engine.failure, TapeError):  # the day's record ends there; nothing can be added to it
-            raise engine.failure
+            raise unrecorded(engine)
         if link is not None:
             _flush_sent(plan.trade_url, log)
         report = DayReport.of(plan, engine, books(broker, engine), self.opening_cash, self.others)

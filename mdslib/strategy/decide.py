@@ -255,6 +255,15 @@ def flatten(account: Records, risk: Records, seq: int, ts: int, out: Records, n:
     return n
 
 
+@jit_quiet
+def restrict(account: Records, risk: Records, code: int) -> None:
+    """Reduce only (1) or halt (2); halting ends going flat as well, or a canceled close would be sent once more."""
+    risk[0].state = risk[0].state & ~TRADING | code
+    if code == 2:
+        for k in range(len(account)):
+            account[k].flatten = 0
+
+
 @jit
 def resume(account: Records, risk: Records) -> None:
     """Trade again: the state is ACTIVE, and what was to be closed for good may be opened again."""

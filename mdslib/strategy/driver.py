@@ -133,6 +133,7 @@ def _kernels() -> dict[str, Callable[..., Any]]:
         decide.flatten,
         decide.resume,
         decide.hold_orders,
+        decide.restrict,
         decide.take_status,
         matching.match,
         matching.accept,

@@ -279,7 +279,7 @@ _OWN_RECORDS = """\
             elif r.code == 0:
                 resume(account, risk)
             else:
-                risk[0].state = risk[0].state & -4 | (1 if r.code == 1 else 2)
+                restrict(account, risk, 1 if r.code == 1 else 2)
         elif what == {opening}:
             opened = account[int(r.instrument)]
             opened.position = r.f0

@@ -23,7 +23,7 @@ from mdslib.errors import (
     TapeError,
 )
 from mdslib.events import Kind, Status
-from mdslib.live import Session, orderflow, workers
+from mdslib.live import Session, closeout, orderflow, workers
 from mdslib.live.engine import Engine
 from mdslib.live.verdict import ExitCode, Verdict, exit_code
 from mdslib.protocols import Update
@@ -78,7 +78,7 @@ def test_a_model_that_raises_halts_trading_and_recording_goes_on_to_the_close(tm
 def test_a_fill_that_comes_after_the_model_failed_is_in_the_books(tmp_path: Path) -> None:
     report = rehearse(made_trades(400), MODELS / "raises.py", tmp_path / "run", sim=FAST, params={"at": 12})
     assert report.figures()["position"] == {"SPY": 1.0}
-    assert report.audit.findings[-1].text == "positions and working orders equal the venue's"
+    assert report.audit.findings[-1].text == "positions equal the venue's"
     assert code_of(tmp_path / "run") is ExitCode.MODEL_RAISED
 
 
@@ -282,7 +282,10 @@ def test_an_order_stream_that_breaks_off_ends_the_session(tmp_path: Path) -> Non
     assert code_of(run) is ExitCode.VENUE
 
 
-def test_a_venue_that_dies_ends_the_session_and_the_report_is_made(tmp_path: Path) -> None:
+def test_a_venue_that_dies_ends_the_session_and_the_report_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(closeout, "WITHIN", 1.0)
     data, run = made_trades(2_000), tmp_path / "run"
     with exchange_for(data, run, **SLOW, in_process=False) as exchange:
 

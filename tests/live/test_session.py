@@ -84,7 +84,7 @@ def test_nothing_is_lost_and_the_audit_passes(rules: str, tmp_path: Path) -> Non
     assert texts["sent"] == "3,000 events sent, all on the tape, once and in order"
     assert "each once" in texts["orders"]
     assert "the same at the exchange" in texts["fills"]
-    assert texts["books"] == "positions and working orders equal the venue's"
+    assert texts["books"] == "positions equal the venue's"
     assert report.market["ts_event"].tolist() == data.trades["ts_event"].tolist()
     figures = report.figures()
     assert figures["events"] == 3_000
@@ -131,7 +131,7 @@ def test_positions_that_are_not_ours_are_shown_and_left_alone(tmp_path: Path) ->
     assert held["IVV"] == "3"
     opening = of_kind(report, Kind.OPENING)
     assert opening["f0"].tolist() == [7.0], "a position of ours is where the session begins"
-    assert report.audit.findings[-1].text == "positions and working orders equal the venue's"
+    assert report.audit.findings[-1].text == "positions equal the venue's"
     assert float(held["SPY"]) == report.figures()["position"]["SPY"]
 
 

@@ -328,6 +328,15 @@ def test_a_close_that_was_rejected_is_not_sent_again_by_itself() -> None:
     assert flat(fold)["qty"].tolist() == [-7.0]
 
 
+def test_a_halt_ends_going_flat_so_that_a_canceled_close_is_not_sent_once_more() -> None:
+    fold = Fold(by_size, instruments=SPY)
+    fold.feed(other(Kind.OPENING, f0=7.0))
+    flat(fold)
+    fold.feed(other(Kind.CONTROL, 2))
+    assert len(fold.feed(update(Status.CANCELED, leaves=-7.0))) == 0
+    assert flat(fold)["qty"].tolist() == [-7.0], "who says so again is heard"
+
+
 def test_resumed_after_going_flat_positions_may_be_held_again() -> None:
     fold = Fold(by_size, instruments=SPY)
     flat(fold)
