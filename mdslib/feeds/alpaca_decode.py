@@ -7,6 +7,7 @@ give equal records.
 
 from __future__ import annotations
 
+import sys
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -22,7 +23,7 @@ from mdslib.feeds.alpaca_messages import Control, Row
 from mdslib.jit import direct, records
 from mdslib.protocols import Records
 
-_BLOCK = 4096  # records allocated at once; what `receive` returns is a slice of a block, never written again
+_BLOCK = 4096  # records allocated at once; what `receive` returns is a slice of a block
 _SHORTEST = 48  # bytes of the shortest message that the scanner takes; bounds the records of a frame
 _KEPT = 1000  # unread messages that are kept as text
 
@@ -84,10 +85,9 @@ class AlpacaDecoder:
         self._places = {symbol: place for place, symbol in enumerate(symbols)}
         self._lots = [Decimal(repr(float(lot))) for lot in lots]
         self._table = _symbol_table(symbols, self._lots)
-        self._block: Any = records(_BLOCK, RECORD)
-        self._used = 0
+        self._new_block(_BLOCK)
         # Compile, or load what was compiled, now: a session makes its decoder well before the open.
-        first = (np.frombuffer(b"[]", np.uint8), self._table, self._block, 0, 0)
+        first = (np.frombuffer(b"[]", np.uint8), self._table, self._block, 0, 0, 1)
         alpaca_scan.scan(*first)
         self._scan = direct(alpaca_scan.scan, *first)
         self._slow: Counter[str] = Counter()
@@ -115,7 +115,7 @@ class AlpacaDecoder:
         Returns
         -------
         array of RECORD, shape (n,)
-            Never written again; ``seq`` and ``crc`` are 0. Empty for a control message.
+            Never written again while somebody holds it; ``seq`` and ``crc`` are 0. Empty for a control message.
 
         Raises
         ------
@@ -125,16 +125,38 @@ class AlpacaDecoder:
         data = frame.encode() if isinstance(frame, str) else frame
         if self.controls:
             self.controls = []
+        found = self._scanned(data, ts_init, 1)
+        return self._receive_slowly(data, ts_init) if found is None else found
+
+    def receive_together(self, frames: Sequence[bytes], ts_init: int) -> Records | None:
+        """Return the records of frames that were received at once, if all of them are plain market data.
+
+        Where one is not, nothing is read and None is returned: `receive` them one after the other.
+        """
+        found = self._scanned(b"\n".join(frames), ts_init, len(frames))
+        if found is not None:
+            self.controls = []
+        return found
+
+    def _scanned(self, data: bytes, ts_init: int, frames: int) -> Records | None:
         most = len(data) // _SHORTEST + 1
+        if sys.getrefcount(self._owner) == self._alone:  # nobody holds records of this block: its memory is still warm
+            self._used = 0
         if self._used + most > len(self._block):
-            self._block, self._used = records(max(_BLOCK, most), RECORD), 0
+            self._new_block(max(_BLOCK, most))
         first = self._used
-        count = self._scan(np.frombuffer(data, np.uint8), self._table, self._block, first, ts_init)
-        if count >= 0:
-            self._used = first + count
-            found: Records = self._block[first : self._used]
-            return found
-        return self._receive_slowly(data, ts_init)
+        count = self._scan(np.frombuffer(data, np.uint8), self._table, self._block, first, ts_init, frames)
+        if count < 0:
+            return None
+        self._used = first + count
+        found: Records = self._block[first : self._used]
+        return found
+
+    def _new_block(self, size: int) -> None:
+        self._block: Any = records(size, RECORD)
+        self._owner: Any = self._block if self._block.base is None else self._block.base  # what every view of it holds
+        self._alone = sys.getrefcount(self._owner)
+        self._used = 0
 
     def _receive_slowly(self, data: bytes, ts_init: int) -> Records:
         try:

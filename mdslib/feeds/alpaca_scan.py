@@ -496,9 +496,17 @@ def _message(buf: Any, at: int, table: Any, record: Any, ts_init: int) -> int:
 
 
 @_jit
-def scan(frame: Any, state: Any, block: Any, first: int, ts_init: int) -> int:
-    """Read a frame into ``out[first:]``; return the number of records, or -1 if the slow path must read it."""
-    buf, table, out = _borrow(frame), _borrow(state), _borrow(block)
+def scan(text: Any, state: Any, block: Any, first: int, ts_init: int, frames: int) -> int:
+    """Read frames, each but the last followed by a line feed, into ``block[first:]``.
+
+    A line feed stands nowhere in what is read here, so it can't be part of a frame: `frames` of them, or none.
+
+    Returns
+    -------
+    int
+        The number of records, or -1 if the slow path must read the frames.
+    """
+    buf, table, out = _borrow(text), _borrow(state), _borrow(block)
     end = buf.size
     if end < 3 or _byte(buf, 0) != 91 or _byte(buf, end - 1) != 93:
         return -1
@@ -513,11 +521,19 @@ def scan(frame: Any, state: Any, block: Any, first: int, ts_init: int) -> int:
         trades += out[row].kind == _TRADE
         quotes += out[row].kind == _QUOTE
         row += 1
-        if _byte(buf, at) == 93 and at == end - 1:
-            break
-        if _byte(buf, at) != 44:
+        byte = _byte(buf, at)
+        if byte == 93:
+            frames -= 1
+            if at == end - 1:
+                break
+            if at + 2 >= end or _byte(buf, at + 1) != 10 or _byte(buf, at + 2) != 91:
+                return -1
+            at += 2
+        elif byte != 44:
             return -1
         at += 1
+    if frames != 0:
+        return -1
     table[1] += trades
     table[2] += quotes
     table[3] += row - first - trades - quotes

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +18,13 @@ from mdslib.errors import ConfigError, FeedError, FeedRefused, did_you_mean
 from mdslib.feeds.alpaca_decode import AlpacaDecoder
 from mdslib.feeds.alpaca_messages import Control, Refusal, Subscription, Success
 from mdslib.feeds.connect import open_direct, why_closed
+from mdslib.feeds.cpquant_client import ClientSocket, cpquant_data, make_client
 from mdslib.feeds.quiet import caught_prints
 from mdslib.instruments import Instrument, parse_instrument
 from mdslib.protocols import Records
 
 if TYPE_CHECKING:
     from mdslib.config import Credentials
-    from mdslib.feeds.direct import DirectConnection
 
 _LOG = logging.getLogger("mdslib.feeds")
 HOST = "wss://stream.data.alpaca.markets"
@@ -46,59 +47,6 @@ _REMEDIES = {
     411: "the token does not cover market data; use a key pair",
     500: "the venue has a fault; try again later",
 }
-
-
-class _Socket:
-    """The connection as cpquant sees it; keeps the clock reading of each frame and the reason of an end."""
-
-    def __init__(self, connection: DirectConnection, clock: Clock) -> None:
-        self._connection = connection
-        self._now = clock.now
-        self._recv = connection.recv
-        self.received = 0
-        self.ended: BaseException | None = None
-
-    def recv(self, timeout: float | None = None) -> str | bytes:
-        try:
-            frame = self._recv(timeout)
-        except BaseException as error:  # cpquant swallows everything; keep it, so that `run` can say why
-            self.ended = error
-            raise
-        self.received = self._now()
-        return frame
-
-    def send(self, text: str) -> None:
-        self._connection.send(text)
-
-    def close(self) -> None:
-        self._connection.close()
-
-
-def _cpquant() -> Any:
-    import cpquant.data
-
-    return cpquant.data
-
-
-def _make_client(socket: _Socket, url: str, credentials: Credentials) -> Any:
-    """Return cpquant's client on our socket.
-
-    A subclass with a constructor of its own, and not cpquant's constructor with another ``connect``: the fixed address
-    is in that constructor, and if a later cpquant reached the network by another way, the user's keys would go there
-    unnoticed. A test compares the attributes that both constructors set.
-    """
-
-    class Client(_cpquant().AlpacaRealtimeClient):  # type: ignore[misc]
-        def __init__(self) -> None:
-            self.alpaca_data_public = credentials.key
-            self.alpaca_data_secret = credentials.secret
-            self.stream_url = url
-            self.socket = socket
-            self.curr_quotes: list[str] = []
-            self.curr_trades: list[str] = []
-            self.curr_bars: list[str] = []
-
-    return Client()
 
 
 class CpquantFeed:
@@ -200,8 +148,8 @@ class CpquantFeed:
         """
         self._drop()
         connection = open_direct(self.url, self.connect_timeout, "Alpaca data stream")
-        socket = _Socket(connection, self._clock)
-        self._client = _make_client(socket, self.url, self._credentials)
+        socket = ClientSocket(connection, self._clock)
+        self._client = make_client(socket, self.url, self._credentials)
         self._failure, self._early = None, []
         try:
             self._expect_success("connected")
@@ -226,16 +174,27 @@ class CpquantFeed:
         Exception
             Whatever `sink` raised, unchanged.
         """
+        self._run(lambda records, _frames: sink(records), together=False)
+
+    def run_together(self, sink: Callable[[Records, int], None]) -> None:
+        """Do as `run` does, but hand over at once what was received at once: ``sink(records, frames)``.
+
+        In a burst a read of the socket brings hundreds of frames; reading, recording and deciding on all of them costs
+        little more than on one.
+        """
+        self._run(sink, together=True)
+
+    def _run(self, sink: Callable[[Records, int], None], *, together: bool) -> None:
         client = self._client
         if client is None:
             if self._closing.is_set():
                 return
             raise FeedError("CpquantFeed.run needs an open connection; call open() first")
         for records in self._early:
-            sink(records)
+            sink(records, 1)
         self._early = []
-        with caught_prints(_cpquant()):
-            client.listen(self._handler(client.socket, sink))
+        with caught_prints(cpquant_data()):
+            client.listen(self._handler(client.socket, sink, together))
         self._drop()
         if self._failure is not None:
             raise self._failure
@@ -250,31 +209,54 @@ class CpquantFeed:
         if client is not None:
             client.close()
 
-    def _handler(self, socket: _Socket, sink: Callable[[Records], None]) -> Callable[[str | bytes], None]:
+    def _handler(
+        self, socket: ClientSocket, sink: Callable[[Records, int], None], together: bool
+    ) -> Callable[[str | bytes], None]:
         """Return what cpquant's `listen` calls for each frame.
 
         `listen` swallows exceptions, Ctrl-C included, and returns; so they are kept here and raised by `run`.
         """
-        decoder = self.decoder
+        decoder, waiting = self.decoder, socket.waiting if together else deque()
+        held: list[Any] = []  # bytes received with frames that `listen` has not handed on yet
 
         def handle(frame: str | bytes) -> None:
             try:
-                records = decoder.receive(frame, socket.received)
-                self._count(frame, socket.received, len(records))
-                if decoder.controls:
-                    self._note(decoder.controls)
-                if len(records):
-                    sink(records)
+                if waiting:
+                    held.append(frame)
+                elif held:
+                    held.append(frame)
+                    take_held()
+                else:
+                    take(frame)
             except BaseException as error:
                 self._failure = error
                 raise
 
+        def take(frame: str | bytes) -> None:
+            records = decoder.receive(frame, socket.received)
+            self._count(1, len(frame), socket.received, len(records))
+            if decoder.controls:
+                self._note(decoder.controls)
+            if len(records):
+                sink(records, 1)
+
+        def take_held() -> None:
+            frames = held.copy()
+            held.clear()
+            records = decoder.receive_together(frames, socket.received)
+            if records is None:
+                for frame in frames:
+                    take(frame)
+                return
+            self._count(len(frames), sum(map(len, frames)), socket.received, len(records))
+            sink(records, len(frames))
+
         return handle
 
-    def _count(self, frame: str | bytes, received: int, messages: int) -> None:
-        self.frames += 1
+    def _count(self, frames: int, length: int, received: int, messages: int) -> None:
+        self.frames += frames
         self.messages += messages
-        self.bytes += len(frame)
+        self.bytes += length
         if messages:
             self.last_frame = received
             self._heard = monotonic_ns()
@@ -317,7 +299,7 @@ class CpquantFeed:
             except Exception as error:
                 raise FeedError(f"Alpaca data stream ended while {awaited} was awaited: {why_closed(error)}") from None
             records = self.decoder.receive(frame, socket.received)
-            self._count(frame, socket.received, len(records))
+            self._count(1, len(frame), socket.received, len(records))
             if len(records):
                 self._early.append(records)
             for control in self.decoder.controls:

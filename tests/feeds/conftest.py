@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed
+from websockets.frames import Frame, Opcode
 from websockets.sync.server import ServerConnection, serve
 
 KEY, SECRET = "AKtestkey0000000000", "secret-that-must-never-be-seen"
@@ -28,6 +29,12 @@ class Venue:
 
     def say(self, *messages: dict[str, Any]) -> None:
         self.connection.send(json.dumps(messages, separators=(",", ":")))
+
+    def say_at_once(self, *messages: dict[str, Any]) -> None:
+        """Send each message in a frame of its own, all in one piece."""
+        texts = [json.dumps([message], separators=(",", ":")).encode() for message in messages]
+        frames = b"".join(Frame(Opcode.TEXT, text).serialize(mask=False) for text in texts)
+        self.connection.socket.sendall(frames)
 
     def hear(self) -> dict[str, Any]:
         self.heard.append(json.loads(self.connection.recv(timeout=5)))

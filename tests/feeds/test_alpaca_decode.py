@@ -36,7 +36,7 @@ def decoder() -> AlpacaDecoder:
 def fast(frame: str) -> np.ndarray | None:
     """Return what the scanner alone says, or None if it hands the frame on."""
     alpaca = decoder()
-    count = alpaca._scan(np.frombuffer(frame.encode(), np.uint8), alpaca._table, alpaca._block, 0, 5)
+    count = alpaca._scan(np.frombuffer(frame.encode(), np.uint8), alpaca._table, alpaca._block, 0, 5, 1)
     return None if count < 0 else alpaca._block[:count]
 
 
@@ -171,6 +171,48 @@ def test_records_that_were_handed_over_are_never_written_again():
     alpaca = decoder()
     kept = [alpaca.receive(text({**TRADE, "i": number}), 5) for number in range(10_000)]
     assert [int(records["i1"][0]) for records in kept] == list(range(10_000))
+
+
+def test_memory_of_records_that_nobody_holds_any_more_is_used_again():
+    alpaca = decoder()
+    kept = alpaca.receive(text(TRADE, TRADE), 5)
+    part = kept[1:]["f0"]
+    assert not np.shares_memory(kept, alpaca.receive(text(QUOTE), 5))
+    address = kept.ctypes.data
+    del kept
+    assert alpaca.receive(text(QUOTE), 5).ctypes.data != address, "a column of it is still held"
+    assert part.tolist() == [779.87]
+    del part
+    assert alpaca.receive(text(QUOTE), 5).ctypes.data == address
+
+
+def test_frames_received_together_are_read_as_if_each_came_alone():
+    together, alone = decoder(), decoder()
+    frames = [text(TRADE).encode(), text(QUOTE, BAR).encode(), text(TRADE, TRADE).encode()]
+    found = together.receive_together(frames, 5)
+    assert found is not None
+    assert found.tobytes() == b"".join(alone.receive(frame, 5).tobytes() for frame in frames)
+    assert together.counts == alone.counts == {"t": 3, "q": 1, "b": 1}
+
+
+@pytest.mark.parametrize(
+    "other", ['[{"T":"success","msg":"connected"}]', "[]", "", "not JSON", '[{"T":"t","S":"SPY"}]']
+)
+def test_where_one_of_the_frames_received_together_is_not_plain_none_is_read(other):
+    alpaca = decoder()
+    assert alpaca.receive_together([text(TRADE).encode(), other.encode(), text(TRADE).encode()], 5) is None
+    assert alpaca.counts == {}
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.integers(0, 400), min_size=1, max_size=3), st.sampled_from([b"", b"\n", b"]\n["]))
+def test_pieces_that_only_make_sense_together_are_never_read_together(cuts, between):
+    whole = text(TRADE, QUOTE).encode() + between + text(BAR).encode()
+    places = sorted({min(cut, len(whole)) for cut in cuts})
+    pieces = [whole[a:b] for a, b in zip([0, *places], [*places, len(whole)], strict=True)]
+    if decoder().receive_together(pieces, 5) is not None:
+        for piece in pieces:
+            assert fast(piece.decode()) is not None, piece
 
 
 def test_frame_of_more_records_than_a_block_is_whole():
@@ -379,7 +421,7 @@ def test_scanner_never_accepts_a_damaged_frame_that_msgspec_refuses_or_reads_oth
         else:
             frame[place : place + 1] = frame[place : place + 1] * (2 if change == "twice" else 0)
     alpaca = decoder()
-    count = alpaca._scan(np.frombuffer(bytes(frame), np.uint8), alpaca._table, alpaca._block, 0, 5)
+    count = alpaca._scan(np.frombuffer(bytes(frame), np.uint8), alpaca._table, alpaca._block, 0, 5, 1)
     if count >= 0:
         assert alpaca._block[:count].tobytes() == decoder()._receive_slowly(bytes(frame), 5).tobytes()
 

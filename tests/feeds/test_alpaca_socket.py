@@ -16,8 +16,8 @@ import pytest
 from mdslib.clock import SteppedClock
 from mdslib.config import Credentials
 from mdslib.errors import ConfigError, CredentialError, FeedError, FeedRefused
-from mdslib.feeds import alpaca_socket
 from mdslib.feeds.alpaca_socket import CpquantFeed
+from mdslib.feeds.cpquant_client import make_client
 
 KEY, SECRET = "AKtestkey0000000000", "secret-that-must-never-be-seen"
 TRADE = {"T": "t", "S": "SPY", "i": 1, "x": "V", "p": 145.5, "s": 17, "c": ["@"], "z": "B", "t": "2026-01-05T14:31:00Z"}
@@ -54,13 +54,13 @@ def test_cpquant_is_the_version_whose_constructor_ours_replaces():
         for node in ast.walk(ast.parse(source))
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
     }
-    assert theirs == set(vars(alpaca_socket._make_client(None, "ws://x", Credentials(KEY, SECRET))))
+    assert theirs == set(vars(make_client(None, "ws://x", Credentials(KEY, SECRET))))
 
 
 def test_cpquant_s_own_subscribe_and_listen_run():
     import cpquant.data
 
-    client = alpaca_socket._make_client(None, "ws://x", Credentials(KEY, SECRET))
+    client = make_client(None, "ws://x", Credentials(KEY, SECRET))
     for name in ("subscribe_trades", "subscribe_quotes", "subscribe_bars", "listen", "close"):
         assert getattr(type(client), name) is getattr(cpquant.data.AlpacaRealtimeClient, name)
 
@@ -286,6 +286,52 @@ def test_frame_that_can_not_be_read_ends_the_run_with_its_place(venue):
     stream.open()
     with pytest.raises(FeedError, match="message 0 of 1: Expected `float`, got `null`"):
         stream.run(lambda records: None)
+
+
+def test_frames_that_were_received_at_once_are_handed_over_at_once_with_their_number(venue):
+    def script(server):
+        server.welcome()
+        server.confirm()
+        server.connection.recv()  # until the test has all the others on their way
+        server.say_at_once(*({**TRADE, "i": frame} for frame in range(5)))
+        server.connection.recv()
+        server.say_at_once({"T": "success", "msg": "hello"}, TRADE, TRADE)
+        server.connection.recv()
+
+    url, _ = venue(script)
+    stream = feed(url)
+    stream.open()
+    got = []
+
+    def sink(records, frames):
+        got.append((records["i1"].tolist(), frames))
+        if len(got) == 1:
+            stream._client.socket.send("on")
+        if len(got) == 3:
+            threading.Thread(target=stream.close).start()
+
+    stream._client.socket.send("on")
+    stream.run_together(sink)
+    assert got == [([0, 1, 2, 3, 4], 5), ([1], 1), ([1], 1)], "a frame without market data among them: one by one"
+    assert (stream.frames - 3, stream.messages) == (8, 7)
+
+
+def test_a_bad_frame_among_those_received_at_once_costs_none_that_came_before_it(venue):
+    def script(server):
+        server.welcome()
+        server.confirm()
+        server.connection.recv()
+        server.say_at_once(TRADE, {**TRADE, "i": 2}, {**TRADE, "p": None}, TRADE)
+        server.connection.recv()
+
+    url, _ = venue(script)
+    stream = feed(url)
+    stream.open()
+    stream._client.socket.send("on")
+    got = []
+    with pytest.raises(FeedError, match="message 0 of 1: Expected `float`, got `null`"):
+        stream.run_together(lambda records, frames: got.append((records["i1"].tolist(), frames)))
+    assert got == [([1], 1), ([2], 1)]
 
 
 def test_close_from_another_thread_ends_run_without_an_error(venue):
