@@ -60,6 +60,17 @@ def jit_inner(function: F) -> F:
     return compiled
 
 
+def jit_bounded(function: F) -> F:
+    """Compile like `jit_inner`, with a look at every index: one outside its array raises instead of ending the process.
+
+    Only the function's own indices are looked at, not those of what it calls.
+    """
+    if not compiling():
+        return function
+    compiled: F = _njit(nogil=True, boundscheck=True, no_cfunc_wrapper=True, no_cpython_wrapper=True)(function)
+    return compiled
+
+
 def jit_quiet(function: F) -> F:
     """Compile like `jit_inner`, without asking for inlining: for kernels off the path of every order."""
     if not compiling():
@@ -71,6 +82,11 @@ def jit_quiet(function: F) -> F:
 def compiling() -> bool:
     """Tell whether `jit` compiles; False under ``NUMBA_DISABLE_JIT=1``, for a debugger or for coverage."""
     return not getattr(numba.config, "DISABLE_JIT")  # noqa: B009 - its annotations leave it out
+
+
+def checking_bounds() -> bool:
+    """Tell whether ``NUMBA_BOUNDSCHECK=1`` has all compiled code look at its indices, for finding a wrong one."""
+    return bool(getattr(numba.config, "BOUNDSCHECK"))  # noqa: B009 - its annotations leave it out
 
 
 def direct(compiled: Any, *arguments: Any) -> Callable[..., Any]:

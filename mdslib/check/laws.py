@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from mdslib.account import apply_fill, new_account
-from mdslib.check.case import Case, differ, differ_decisions
-from mdslib.check.uncompiled import run_uncompiled
+from mdslib.check.case import Case
+from mdslib.check.outcome import differ, differ_decisions
 from mdslib.errors import MdsError
 from mdslib.events import Kind, Verb
 from mdslib.strategy.decide import ABSURD
@@ -47,7 +47,8 @@ class NotCheckable(Exception):
 
 def _runs(case: Case) -> str:
     try:
-        len(case.tape)
+        if case.plain is not None and case.plain.outside:  # compiled, it would end this process
+            return case.plain.wrong
         case.whole  # noqa: B018 - computed for the laws that follow
     except MdsError as error:
         return str(error)
@@ -155,14 +156,14 @@ def _restored(case: Case) -> str:
 
 
 def _uncompiled(case: Case) -> str:
-    if not case.strategy.file.endswith(".py"):
+    plain = case.plain
+    if plain is None:
         raise NotCheckable(
             "the model is not in a file of its own; save it as one to have this checked, live takes no other"
         )
-    plain = run_uncompiled(case)
-    if isinstance(plain, str):
-        return plain
-    difference = differ(case.whole, plain)
+    if plain.outcome is None:
+        return f"uncompiled, {plain.wrong}"
+    difference = differ(case.whole, plain.outcome)
     return difference and f"compiled against uncompiled: {difference}"
 
 

@@ -4,7 +4,7 @@ A command's module is imported only when that command is called, so that `mds --
 quickly. Every deliberate error is one line on standard error.
 
 Exit codes: 0 done, or yes; 1 no (`check`, `is-session`, `audit` and the like); 2 an error in what was asked or given;
-70 a bug in mdslib; 130 interrupted. `mds live` documents codes of its own.
+70 a bug in mdslib; 130 interrupted; 139 compiled code ended the process. `mds live` documents codes of its own.
 """
 
 from __future__ import annotations

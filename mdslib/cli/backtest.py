@@ -31,6 +31,7 @@ def backtest_command(
 ) -> None:
     """Run a model over recorded data and print what came of it."""
     from mdslib.backtesting import backtest
+    from mdslib.cli.crash import blame_model
     from mdslib.matching import Fees
     from mdslib.store.load import load
     from mdslib.strategy import find_model
@@ -39,6 +40,7 @@ def backtest_command(
     params = parse_assignments(set_ or [])
     strategy.make_params(**params)  # a wrong name is told before a day is loaded
     data = load(symbol, (date, to) if to else date, kinds_of(strategy, bars), store, extended=extended)
+    blame_model(model)
     result = backtest(
         strategy,
         data,

@@ -16,7 +16,13 @@ def check_command(
 ) -> None:
     """Check a model on made events, one line a law; exit 0 if it keeps them, 1 if it breaks one."""
     from mdslib.check import check_model
+    from mdslib.cli.crash import say_on_crash
 
+    say_on_crash(
+        f"model {model!r} breaks: it compiles and runs: compiled, it uses an index outside an array and ends the "
+        "process; uncompiled it does not, so look for an integer that overflows",
+        code=1,
+    )
     report = check_model(model, events=events, seed=seed)
     sys.stdout.write((report.to_json() if json else str(report)) + "\n")
     if not report.ok:

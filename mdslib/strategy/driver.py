@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from mdslib import matching
 from mdslib.errors import ModelError
 from mdslib.events import EVENT_TYPES, SCHEMAS, Kind, OrderUpdate, Timer
-from mdslib.jit import borrow, compiling, jit_inner
+from mdslib.jit import borrow, checking_bounds, compiling, jit_bounded, jit_inner
 from mdslib.strategy import decide
 from mdslib.strategy.contract import Strategy
 from mdslib.strategy.fingerprint import fingerprint, reached_names
@@ -167,10 +167,11 @@ def load_driver(strategy: Strategy, shape: Shape, mark: str = "") -> ModuleType:
     source = driver_source(strategy, shape._replace(late=_marks_late(strategy, shape, mark)))
     if not _importable(strategy):
         source = source.replace("cache=True, ", "")
-    name = "driver_" + fingerprint([], mark, source, strategy.module, strategy.params.__module__, compiling())
+    how = compiling(), checking_bounds(), shape.bounded
+    name = "driver_" + fingerprint([], mark, source, strategy.module, strategy.params.__module__, how)
     module = _loaded.get(name)
     if module is None or not _same_steps(module, strategy):
-        module = _load(name, source, _names(strategy))
+        module = _load(name, source, _names(strategy, jit_bounded if shape.bounded else jit_inner))
         _loaded[name] = module
     return module
 
@@ -203,11 +204,11 @@ def _same_steps(module: ModuleType, strategy: Strategy) -> bool:
     return bool(module.__dict__["STEPS"] == steps)
 
 
-def _names(strategy: Strategy) -> dict[str, Any]:
+def _names(strategy: Strategy, jit: Callable[..., Any]) -> dict[str, Any]:
     names: dict[str, Any] = dict(_kernels()) | {"borrow": borrow}
     names |= {kind.__name__: kind for kind in (*EVENT_TYPES.values(), OrderUpdate, Timer)}
-    names |= {f"step_{kind.name.lower()}": jit_inner(step) for kind, step in strategy.steps.items()}
-    names |= {f"step_timer_{i}": jit_inner(step) for i, (_, step) in enumerate(strategy.timers)}
+    names |= {f"step_{kind.name.lower()}": jit(step) for kind, step in strategy.steps.items()}
+    names |= {f"step_timer_{i}": jit(step) for i, (_, step) in enumerate(strategy.timers)}
     names["STEPS"] = [*strategy.steps.values(), *(step for _, step in strategy.timers)]
     return names
 

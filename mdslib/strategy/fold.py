@@ -20,7 +20,7 @@ from mdslib.strategy.decide import DECISION, Core, new_core
 from mdslib.strategy.driver import load_driver, strategy_fingerprint
 from mdslib.strategy.market import Market, market_of
 from mdslib.strategy.shape import Shape
-from mdslib.strategy.translate import one_line, reason, while_compiling
+from mdslib.strategy.translate import one_line, reason, where_raised, while_compiling
 from mdslib.table import MarketData
 
 FREE = Limits(0.0, 0.0, 0.0, 0, 0.0, 0.0, 0, 0)
@@ -45,6 +45,9 @@ class Fold:
     split_flips : bool
         Close first, open after the fill, where a decision would flip a position (Alpaca refuses it in one order).
 
+    bounded : bool
+        Let the compiled step raise on an index outside its array, which otherwise ends the process; it costs time.
+
     Raises
     ------
     ModelError
@@ -61,6 +64,7 @@ class Fold:
         hours: np.ndarray | None = None,
         cash: float = 0.0,
         split_flips: bool = False,
+        bounded: bool = False,
     ) -> None:
         check_count(strategy, [i.symbol for i in instruments])
         self.strategy = strategy
@@ -71,6 +75,7 @@ class Fold:
         hours = np.zeros((0, 2), np.int64) if hours is None else hours
         self.core: Core = new_core(len(instruments), self.limits, hours, cash=cash)
         self._split = split_flips
+        self._bounded = bounded
         self.state = state_of(strategy, self.params)
         self.position = 0
         self._cursor = np.zeros(8, np.int64)
@@ -105,7 +110,7 @@ class Fold:
             self._live.fold_records.disable_compile()
 
     def _shape(self, kinds: tuple[Kind, ...], *, single: bool) -> Shape:
-        return Shape(kinds, self.limits is not None, single, split=self._split, flatten=True)
+        return Shape(kinds, self.limits is not None, single, split=self._split, flatten=True, bounded=self._bounded)
 
     def feed(self, arrived: Records) -> Records:
         """Fold tape records that have just arrived.
@@ -292,8 +297,9 @@ def guarded(call: Any, strategy: Strategy, cursor: np.ndarray) -> None:
         if isinstance(error, NumbaError) or while_compiling(error):
             raise one_line(error, strategy) from error
         row = int(cursor[0])
+        place = where_raised(error, strategy)
         raise ModelRaised(
-            f"model {strategy.name!r} {reason(error)} - at event {row}; the decisions before it stand", row
+            f"model {strategy.name!r} {reason(error)} - at event {row}{place}; the decisions before it stand", row
         ) from error
 
 

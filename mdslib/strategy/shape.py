@@ -28,6 +28,8 @@ class Shape(NamedTuple):
         With Alpaca's refusals, so with the venue's own books.
     late : bool
         Last prices are marked where somebody looks, not on every event: nothing that the model reaches reads them.
+    bounded : bool
+        Steps look at their indices: for the check of a model that no other process can find.
     match_on : Kind or None
         The kind that orders match against.
     marks : bool
@@ -44,3 +46,4 @@ class Shape(NamedTuple):
     match_on: Kind | None = None
     late: bool = False
     marks: bool = False
+    bounded: bool = False

@@ -103,13 +103,32 @@ def _place(text: str, strategy: Strategy) -> tuple[str, int]:
     """Return the innermost place that is a person's own: in the model, or in a helper of theirs."""
     for match in _PLACE.finditer(text):
         file, line = (match[1], match[2]) if match[1] else (match[3], match[4])
-        path = os.path.abspath(file)
-        if path == os.path.abspath(strategy.file):
-            return path, int(line)
-        inner = (os.path.dirname(os.path.dirname(os.path.abspath(__file__))), f"{os.sep}site-packages{os.sep}")
-        if os.path.isfile(path) and not path.startswith(inner[0]) and inner[1] not in path and "driver_" not in path:
-            return path, int(line)
+        if _is_theirs(file, strategy):
+            return os.path.abspath(file), int(line)
     return strategy.file, strategy.line
+
+
+def _is_theirs(file: str, strategy: Strategy) -> bool:
+    """Tell whether a file is a person's own: the model, or a helper of theirs."""
+    path = os.path.abspath(file)
+    if path == os.path.abspath(strategy.file):
+        return True
+    inner = (os.path.dirname(os.path.dirname(os.path.abspath(__file__))), f"{os.sep}site-packages{os.sep}")
+    return os.path.isfile(path) and not path.startswith(inner[0]) and inner[1] not in path and "driver_" not in path
+
+
+def where_raised(error: BaseException, strategy: Strategy) -> str:
+    """Return `` in FILE, line N`` for the innermost line of a person's own that an error came from, or an empty text.
+
+    Numba adds the line of a ``raise`` or of a division to the traceback, but not that of an index out of bounds.
+    """
+    found = ""
+    trace = error.__traceback__
+    while trace is not None:
+        if _is_theirs(trace.tb_frame.f_code.co_filename, strategy):
+            found = f" in {_short(trace.tb_frame.f_code.co_filename)}, line {trace.tb_lineno}"
+        trace = trace.tb_next
+    return found
 
 
 def reason(error: BaseException) -> str:

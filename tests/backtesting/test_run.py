@@ -482,7 +482,7 @@ def test_an_absurd_quantity_is_denied(shares: float) -> None:
 
 
 def test_a_model_that_raises_names_the_event_and_keeps_its_decisions() -> None:
-    with pytest.raises(ModelRaised, match="model 'by_size' raised ValueError: eight - at event 2;") as raised:
+    with pytest.raises(ModelRaised, match="model 'by_size' raised ValueError: eight - at event 2 in ") as raised:
         backtest(by_size, data((1, 10.0, 1), (2, 10.0, 2), (3, 10.0, 8)), **FREE)
     assert raised.value.row == 2
     assert raised.value.decisions["qty"].tolist() == [5.0, -5.0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mdslib.check.case import differ_decisions, differ_state
+from mdslib.check.outcome import differ_decisions, differ_state
 from mdslib.check.report import CheckReport, Result, Verdict
 from mdslib.strategy import DECISION
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from mdslib import Trade, hold, strategy
+from mdslib import Trade, buy, hold, strategy
 from mdslib.check import Case, check_model, checks, conformance
 from mdslib.check.made import made_data
 from mdslib.check.report import Verdict
@@ -30,7 +31,21 @@ BAD = [
     ),
     ("stranger_one", "answers are sane", r"with an instrument that is not from 0 to 0"),
     ("global_writer", "it compiles", r"line 12\): it writes a global array, .* keep it in the state"),
-    ("raiser", "it compiles", r"model 'raiser' raised ValueError: a hundred is enough - at event 101"),
+    (
+        "raiser",
+        "it compiles",
+        r"model 'raiser' raised ValueError: a hundred is enough - at event 101 in models/raiser.py, line 18;",
+    ),
+    (
+        "far_index",
+        "it compiles",
+        r"raised IndexError: index \d{11,} is out of bounds .* in models/far_index.py, line 14;",
+    ),
+    (
+        "near_index",
+        "it compiles",
+        r"IndexError: index 5 is out of bounds .* at event 5 in models/near_index.py, line 15;",
+    ),
     (
         "two_types",
         "it compiles",
@@ -87,6 +102,18 @@ def test_a_model_in_a_notebook_is_checked_but_for_the_uncompiled_run() -> None:
     assert report.ok
     assert report.lines()[-1] == f"cell keeps {len(checks) - 1} laws; 1 could not be checked"
     assert "save it as one to have this checked, live takes no other" in str(report)
+
+
+def test_an_index_outside_an_array_in_a_notebook_is_named_and_does_not_end_the_kernel() -> None:
+    cell = (
+        "@strategy(on=Trade, state=lambda p: zeros(5))\n"
+        "def cell(trade, state, account, p):\n"
+        "    return buy(state[trade.size * 1_000_000_000])\n"
+    )
+    space: dict[str, object] = {"Trade": Trade, "buy": buy, "strategy": strategy, "zeros": np.zeros}
+    exec(compile(cell, "ipykernel_1/7.py", "exec"), space | {"__name__": "__main__"}, space)
+    (line,) = (result.line() for result in check_model(space["cell"], events=50).broken)  # type: ignore[arg-type]
+    assert "model 'cell' raised IndexError: index is out of bounds - at event 1;" in line
 
 
 def test_a_model_can_be_checked_on_data_of_ones_own() -> None:

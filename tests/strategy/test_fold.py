@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -495,7 +496,8 @@ def test_a_model_that_raises_names_the_row_and_keeps_what_it_had_decided() -> No
     fold = Fold(by_size, instruments=SPY)
     with pytest.raises(ModelRaised) as raised:
         fold.feed(market(1, 5, 2, 9, 1))
-    assert str(raised.value) == "model 'by_size' raised ValueError: nine - at event 3; the decisions before it stand"
+    said = r"model 'by_size' raised ValueError: nine - at event 3 in strategy/test_fold.py, line \d+; the dec.*"
+    assert re.fullmatch(said, str(raised.value))
     assert raised.value.row == 3
     assert raised.value.decisions["qty"].tolist() == [5.0, -5.0]
     assert float(fold.account[0]["buys"]) == 5.0
