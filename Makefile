@@ -27,7 +27,7 @@ KERNELS = $(wildcard $(addprefix tests/,strategy backtesting book feeds/test_alp
 	test_account.py test_risk.py test_matching.py test_stats.py test_bars.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test demo lab bench docs lint cover lock clean
+.PHONY: help setup test demo lab bench fuzz docs lint cover lock clean
 
 help: ## list these targets
 	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-7s %s\n", $$1, $$2}'
@@ -64,6 +64,9 @@ lab: setup ## open JupyterLab on notebooks/
 
 bench: setup ## print the speed table
 	$(PY) -m pytest -q tests/bench --benchmark-columns=median,iqr,rounds --benchmark-sort=name
+
+fuzz: setup ## a million damaged inputs to everything that reads the outside; FUZZ=90000 for each of its tests
+	MDSLIB_FUZZ=$(or $(FUZZ),90000) $(PY) -m pytest -q tests/fuzz
 
 docs: setup ## build the documentation; a warning is an error
 	$(PY) -m sphinx -W --keep-going -q -b html docs docs/_build/html

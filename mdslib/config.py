@@ -160,7 +160,10 @@ def _explained(error: ValidationError, path: Path) -> str:
 
 
 def _check_trade_url(settings: Settings) -> None:
-    host = urlsplit(settings.trade_url).hostname or ""
+    try:
+        host = urlsplit(settings.trade_url).hostname or ""
+    except ValueError:  # brackets that hold no IPv6 address
+        host = ""
     if not host:
         raise ConfigError(
             f"setting 'trade_url' must be a URL, received {settings.trade_url!r}; for example https://{_PAPER_HOST}"

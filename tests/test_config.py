@@ -65,6 +65,7 @@ def test_another_file_can_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ('trade_url = "https://api.alpaca.markets"', "must be Alpaca's paper host or this machine"),
         ('trade_url = "https://paper-api.alpaca.markets.evil.example"', "must be Alpaca's paper host or this machine"),
         ('trade_url = "nonsense"', "must be a URL, received 'nonsense'"),
+        ('trade_url = "https://host[]"', r"must be a URL, received 'https://host\[\]'"),
     ],
 )
 def test_bad_files_are_named(text: str, message: str) -> None:

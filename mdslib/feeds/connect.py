@@ -51,9 +51,12 @@ def check_encrypted(url: str, what: str) -> None:
     Raises
     ------
     ConfigError
-        If `url` is neither encrypted (``wss``, ``https``) nor on this machine.
+        If `url` is no address, or neither encrypted (``wss``, ``https``) nor on this machine.
     """
-    scheme = urlsplit(url).scheme
+    try:
+        scheme = urlsplit(url).scheme
+    except ValueError as error:  # of brackets that hold no IPv6 address
+        raise ConfigError(f"{what}: the address must be a URL, received {url!r} ({error}); correct it") from None
     if scheme in ("wss", "https") or (scheme in ("ws", "http") and is_loopback(url)):
         return
     raise ConfigError(
