@@ -128,7 +128,7 @@ class CpquantHistory:
         if frame is None:
             return empty(Kind.TRADE)
         frame = self._without_canceled(frame)
-        return _trades(frame, instrument)
+        return self._read(lambda: _trades(frame, instrument))
 
     def bars(self, symbol: Instrument | str, timeframe: str, start: int | str, end: int | str) -> Table:
         """Return every bar that **starts** in a range, stamped at its close.
@@ -157,7 +157,7 @@ class CpquantHistory:
             return frames[instrument.symbol]
 
         frame = self._pages(page, instrument, first, last)
-        return empty(Kind.BAR) if frame is None else _bars(frame, instrument, length)
+        return empty(Kind.BAR) if frame is None else self._read(lambda: _bars(frame, instrument, length))
 
     def fetch(
         self,
@@ -226,6 +226,22 @@ class CpquantHistory:
                 raise DataError(f"Alpaca history of {where}: the venue gave the same page twice; try again later")
             tokens.add(token)
         return pd.concat(frames) if frames else None
+
+    def _read(self, make: Callable[[], Table]) -> Table:
+        """Return the rows as a table; a field that is not what the venue documents fails the whole range."""
+        try:
+            table = make()
+        except (ValueError, TypeError, KeyError, OverflowError) as error:
+            raise DataError(f"Alpaca history of {self._where}: a row can't be read: {error}; try again") from error
+        for name in ("price", "open", "high", "low", "close"):
+            bad = ~(table[name] > 0.0) | np.isinf(table[name]) if name in table.columns else np.zeros(0, bool)
+            if bad.any():
+                row = int(np.argmax(bad))
+                raise DataError(
+                    f"Alpaca history of {self._where}: row {row} must have a positive {name}, received"
+                    f" {table[name][row]:g}; try again, and tell the venue if it stays"
+                )
+        return table
 
     def _without_canceled(self, frame: pd.DataFrame) -> pd.DataFrame:
         if "u" not in frame:
