@@ -26,6 +26,7 @@ def demo_command(
     runs: Annotated[Path, typer.Option(help="Folder of run folders.")] = Path("runs"),
     no_limits: Annotated[bool, typer.Option("--no-limits", help="Lift the desk's limits.")] = False,
     end_of_day: Annotated[str, typer.Option(help="flatten or keep.")] = "flatten",
+    faults: Annotated[str, typer.Option(help="What goes wrong: a fault script's file, or its name.")] = "",
 ) -> int:
     """Play a whole trading day: a local exchange, the live notebook, orders, fills, the audit.
 
@@ -33,8 +34,9 @@ def demo_command(
     """
     from mdslib.clock import wall_ns
     from mdslib.live.program import Request, trade
-    from mdslib.sim import Exchange
+    from mdslib.sim import Exchange, load_script
 
+    script = load_script(faults) if faults else None
     market = lean_day(data, symbol, date) if data else made(symbol, date)
     day = market.sessions[0]
     stamp = wall_ns() // 1_000_000_000
@@ -42,7 +44,8 @@ def demo_command(
     for name in KEYS:  # of no value: the local exchange lets every pair in
         os.environ[name] = "local-demo"
     _say(f"{market!r}; playing at {speed:g} times real time, about {(day.close - day.open) / 1e9 / speed:.0f} s")
-    with Exchange(market, mode="fast", speed=speed, rules=rules, log_dir=run_dir / "sent", batch=100) as exchange:
+    sent = run_dir / "sent"
+    with Exchange(market, mode="fast", speed=speed, rules=rules, log_dir=sent, batch=100, faults=script) as exchange:
         _say(f"local exchange at {exchange.url}, rules {rules}")
         request = Request(
             model=model,

@@ -54,13 +54,24 @@ def sim_command(
         str, typer.Option(envvar="MDS_SIM_KEY", show_envvar=True, help="The only key let in; else any.")
     ] = "",
     secret: Annotated[str, typer.Option(envvar="MDS_SIM_SECRET", show_envvar=True, help="Its secret.")] = "",
+    faults: Annotated[str, typer.Option(help="What goes wrong: a fault script's file, or its name.")] = "",
+    list_faults: Annotated[
+        bool, typer.Option("--list-faults", help="List the fault scripts that come with mdslib, and end.")
+    ] = False,
 ) -> None:
     """Run a local exchange that speaks Alpaca's protocols on 127.0.0.1."""
     from mdslib.calendar import parse_date
+    from mdslib.sim.faults import catalogue, load_script
     from mdslib.sim.options import Mode, SimOptions
     from mdslib.sim.server import bind, serve
     from mdslib.sim.source import open_day
 
+    if list_faults:
+        scripts = catalogue()
+        width = max(len(script.name) for script in scripts)
+        typer.echo("\n".join(f"{script.name:{width}}  {script.about}" for script in scripts))
+        return
+    script = load_script(faults) if faults else None
     bind(port).close()  # a used port is said at once, before the day is read
     day = parse_date(date) if date else None
     market = open_day(data, store, symbol or ["SPY"], day, kind or ["trades"], extended=extended)
@@ -86,6 +97,7 @@ def sim_command(
         log_dir=log,
         port=port,
         exit_after=exit_after,
+        faults=script,
     )
 
     def ready(bound: int, stop: asyncio.Event) -> None:
@@ -122,6 +134,7 @@ def _welcome(port: int, market: Any, options: Any) -> str:
         [
             f"exchange   {market!r}",
             f"           mode {options.mode}, speed {options.speed:g}, rules {options.rules}",
+            *([f"faults     {options.faults.name}: {options.faults.about}"] if options.faults else []),
             f"data       ws://{host}/v2/iex (also sip, delayed_sip, test)",
             f"trading    http://{host}",
             f"updates    ws://{host}/stream",

@@ -70,6 +70,7 @@ class Standing:
 
     def begin(self, now: int, real: float) -> None:
         """Let it come."""
+        came = now if self.comes == NEVER else self.comes  # which may lie before the day that is played
         self.began, self.open = now, True
         self.seen = self.hits = 0
         self.counts.clear()
@@ -79,10 +80,10 @@ class Standing:
             if length.real and not self.lockstep:
                 self.deadline = real + length.seconds
             else:
-                self.until = now + length.ns
+                self.until = came + length.ns
         self.events = self.orders = None
         every = self.fault.every
-        self.comes = NEVER if every is None else max(self.comes + every.ns, now)
+        self.comes = NEVER if every is None else came + every.ns * max(1, -(-(now + 1 - came) // every.ns))
 
     def active(self, now: int, real: float) -> bool:
         """Tell whether it is there."""
