@@ -1,49 +1,25 @@
-"""What an audit found: a few named findings, each passed, failed or not comparable."""
+"""What an audit found: a few named findings, each passed, failed, not comparable or not compared."""
 
 from __future__ import annotations
 
-import html
-import json
 from dataclasses import dataclass
-from enum import Enum
+from typing import Any
+
+from mdslib import findings
+from mdslib.findings import Finding, Findings
 
 
-class Outcome(Enum):
+class Outcome(findings.Outcome):
     """How one comparison ended."""
 
-    PASSED = "passed"
-    FAILED = "failed"
-    NOT_COMPARABLE = "not comparable"
-
-
-_MARK = {Outcome.PASSED: "✓", Outcome.FAILED: "✗", Outcome.NOT_COMPARABLE: "?"}
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One comparison.
-
-    Attributes
-    ----------
-    name : str
-        What was compared, in a word or two.
-    outcome : Outcome
-        How it ended.
-    text : str
-        One line: counts, or the first difference.
-    """
-
-    name: str
-    outcome: Outcome
-    text: str
-
-    def line(self) -> str:
-        """Return the finding as one line of plain text."""
-        return f"{_MARK[self.outcome]} {self.name}: {self.text}"
+    PASSED = "passed", "✓"
+    FAILED = "failed", "✗"
+    NOT_COMPARABLE = "not comparable", "?"  # it should have been compared, and could not be: nobody has proved the day
+    NOT_COMPARED = "not compared", "-"  # there is nothing to compare with; what else was compared stands
 
 
 @dataclass(frozen=True)
-class AuditReport:
+class AuditReport(Findings):
     """The verdict on one session's record.
 
     Attributes
@@ -60,6 +36,8 @@ class AuditReport:
     (True, 'passed')
     >>> (passed + AuditReport("", (Finding("sent", Outcome.FAILED, "1 lost"),))).verdict
     'failed'
+    >>> (passed + AuditReport("", (Finding("fills", Outcome.NOT_COMPARED, "no log"),))).last()
+    'verdict: passed, but for fills, which could not be compared'
     """
 
     title: str
@@ -68,39 +46,35 @@ class AuditReport:
     @property
     def verdict(self) -> str:
         """``passed``, ``failed``, or ``not comparable`` where nothing failed but something could not be compared."""
-        outcomes = {finding.outcome for finding in self.findings}
         for outcome in (Outcome.FAILED, Outcome.NOT_COMPARABLE):
-            if outcome in outcomes:
+            if self.those(outcome):
                 return str(outcome.value)
-        return str((Outcome.PASSED if outcomes else Outcome.NOT_COMPARABLE).value)
+        return str((Outcome.PASSED if self.those(Outcome.PASSED) else Outcome.NOT_COMPARABLE).value)
 
     @property
     def ok(self) -> bool:
-        """Whether every comparison was made and passed."""
+        """Whether every comparison that can be made was made and passed."""
         return self.verdict == "passed"
 
     def __add__(self, other: AuditReport) -> AuditReport:
         return AuditReport(self.title or other.title, self.findings + other.findings)
 
-    def lines(self) -> list[str]:
-        """Return the report as lines of plain text, the verdict last."""
-        return [f"audit of {self.title}", *(finding.line() for finding in self.findings), f"verdict: {self.verdict}"]
+    def first(self) -> str:
+        """Say what was audited."""
+        return f"audit of {self.title}"
 
-    def __str__(self) -> str:
-        return "\n".join(self.lines())
+    def summary(self) -> str:
+        """Return the verdict, and what it does not speak of."""
+        left = [finding.name for finding in self.those(Outcome.NOT_COMPARED)]
+        return f"{self.verdict}, but for {', '.join(left)}, which could not be compared" if left else self.verdict
 
-    def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{_MARK[each.outcome]}</td><td>{html.escape(each.name)}</td><td>{html.escape(each.text)}</td></tr>"
-            for each in self.findings
-        )
-        return f"<p><b>Audit of {html.escape(self.title)}: {self.verdict}</b></p><table>{rows}</table>"
+    def last(self) -> str:
+        """Return the verdict as a line."""
+        return f"verdict: {self.summary()}"
 
-    def to_dict(self) -> dict[str, object]:
-        """Return the report as plain values."""
-        findings = [{"name": f.name, "outcome": f.outcome.value, "text": f.text} for f in self.findings]
-        return {"title": self.title, "verdict": self.verdict, "ok": self.ok, "findings": findings}
+    def told(self) -> dict[str, Any]:
+        """Return title and verdict."""
+        return {"title": self.title, "verdict": self.verdict}
 
-    def to_json(self) -> str:
-        """Return the report as one JSON object."""
-        return json.dumps(self.to_dict(), ensure_ascii=False)
+
+__all__ = ["AuditReport", "Finding", "Outcome"]

@@ -9,7 +9,7 @@ Use it on models of your own::
 
 from mdslib.check.case import Case
 from mdslib.check.laws import Law, checks
-from mdslib.check.report import CheckReport, Result
+from mdslib.check.report import CheckReport, Finding
 from mdslib.check.suite import check_model, conformance
 
-__all__ = ["Case", "CheckReport", "Law", "Result", "check_model", "checks", "conformance"]
+__all__ = ["Case", "CheckReport", "Finding", "Law", "check_model", "checks", "conformance"]

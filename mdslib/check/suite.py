@@ -9,7 +9,7 @@ from typing import Any
 
 from mdslib.check.case import Case
 from mdslib.check.laws import Law, NotCheckable, checks
-from mdslib.check.report import CheckReport, Result, Verdict
+from mdslib.check.report import CheckReport, Finding, Verdict
 from mdslib.strategy import Strategy, find_model
 from mdslib.table import MarketData
 
@@ -61,26 +61,26 @@ def check_model(
     return CheckReport(strategy.name, len(case.data), seed, tuple(results(case)))
 
 
-def results(case: Case) -> list[Result]:
+def results(case: Case) -> list[Finding]:
     """Return what each law says of a case, in their order."""
-    found: dict[str, Result] = {}
+    found: dict[str, Finding] = {}
     for law in checks:
         found[law.name] = judge(law, case, found)
     return list(found.values())
 
 
-def judge(law: Law, case: Case, before: dict[str, Result]) -> Result:
+def judge(law: Law, case: Case, before: dict[str, Finding]) -> Finding:
     """Check one law, unless one that it rests on was not kept."""
     ground = before.get(law.rests_on)
-    if ground is not None and ground.verdict is not Verdict.KEPT:
-        return Result(law.name, Verdict.NOT_CHECKED, f"rests on: {law.rests_on}")
+    if ground is not None and ground.outcome is not Verdict.KEPT:
+        return Finding(law.name, Verdict.NOT_CHECKED, f"rests on: {law.rests_on}")
     try:
         wrong = law.check(case)
     except NotCheckable as reason:
-        return Result(law.name, Verdict.NOT_CHECKED, str(reason))
+        return Finding(law.name, Verdict.NOT_CHECKED, str(reason))
     if wrong:
-        return Result(law.name, Verdict.BROKEN, " ".join(wrong.split()))
-    return Result(law.name, Verdict.KEPT, f"{len(case.tape):,} events, {len(case.whole.decisions):,} decisions")
+        return Finding(law.name, Verdict.BROKEN, " ".join(wrong.split()))
+    return Finding(law.name, Verdict.KEPT, f"{len(case.tape):,} events, {len(case.whole.decisions):,} decisions")
 
 
 def conformance(
@@ -104,15 +104,15 @@ def conformance(
     import pytest
 
     @functools.cache
-    def found() -> dict[str, Result]:
+    def found() -> dict[str, Finding]:
         case = Case(find_model(model), params, events=events, seed=seed, data=data)
-        return {result.law: result for result in results(case)}
+        return {result.name: result for result in results(case)}
 
     @pytest.mark.parametrize("law", checks, ids=[law.name for law in checks])
     def test(law: Law) -> None:
         result = found()[law.name]
-        if result.verdict is Verdict.NOT_CHECKED:
+        if result.outcome is Verdict.NOT_CHECKED:
             pytest.skip(result.text)
-        assert result.verdict is Verdict.KEPT, result.line()
+        assert result.outcome is Verdict.KEPT, result.line()
 
     return test

@@ -25,5 +25,4 @@ def check_command(
     )
     report = check_model(model, events=events, seed=seed)
     sys.stdout.write((report.to_json() if json else str(report)) + "\n")
-    if not report.ok:
-        raise typer.Exit(1)
+    raise typer.Exit(report.exit_code)

@@ -30,8 +30,7 @@ def audit_command(
 
     report = audit_run(run, model or None)
     sys.stdout.write((report.to_json() if json else str(report)) + "\n")
-    if not report.ok:
-        raise typer.Exit(1)
+    raise typer.Exit(report.exit_code)
 
 
 def _clear(run: Path, why: str) -> None:

@@ -1,7 +1,7 @@
 """The end at the venue: when a session has ended, none of its orders works there any more.
 
 The venue is asked, not our books: an order may reach it after everything was canceled. What works there under this
-run's order ids is canceled, and the venue is asked again, until it names none and knows what became of all that was sent.
+run's order ids is canceled, and the venue is asked again, until it names none and tells what became of all we sent.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ def test_a_model_that_breaks_one_exits_1(capsys: pytest.CaptureFixture[str]) -> 
     assert mds(["check", str(MODELS / "nan_one.py"), "--events", "500", "--json"]) == 1
     told = json.loads(capsys.readouterr().out)
     assert (told["model"], told["ok"], told["seed"]) == ("nan_one", False, 1)
-    assert [law["verdict"] for law in told["laws"]].count("broken") == 1
+    assert [law["outcome"] for law in told["findings"]].count("broken") == 1
 
 
 def test_an_unknown_model_is_one_line_and_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mdslib.check.outcome import differ_decisions, differ_state
-from mdslib.check.report import CheckReport, Result, Verdict
+from mdslib.check.report import CheckReport, Finding, Verdict
 from mdslib.strategy import DECISION
 
 
@@ -45,7 +45,7 @@ def test_state_is_named_by_array_row_and_field() -> None:
 
 def test_a_report_is_text_and_html() -> None:
     report = CheckReport(
-        "m", 5, 1, (Result("runs", Verdict.KEPT, "5 events"), Result("sane", Verdict.BROKEN, "qty < 0"))
+        "m", 5, 1, (Finding("runs", Verdict.KEPT, "5 events"), Finding("sane", Verdict.BROKEN, "qty < 0"))
     )
     assert str(report) == "✓ runs: 5 events\n✗ sane: qty < 0\nm breaks: sane"
     assert "<td>✗</td><td>sane</td><td>qty &lt; 0</td>" in report._repr_html_()

@@ -72,12 +72,12 @@ def test_a_bad_model_is_named_in_one_line(name: str, law: str, said: str) -> Non
     assert re.search(said, line), line
     assert "\n" not in line
     assert len(line) < 300
-    assert report.lines()[-1] == f"{name} breaks: {report.broken[0].law}"
+    assert report.lines()[-1] == f"{name} breaks: {report.broken[0].name}"
 
 
 def test_laws_that_rest_on_a_broken_one_are_not_checked() -> None:
     report = check_model(MODELS / "two_types.py", events=100)
-    left = [result for result in report.results if result.verdict is Verdict.NOT_CHECKED]
+    left = [result for result in report.findings if result.outcome is Verdict.NOT_CHECKED]
     assert len(left) == len(checks) - 1
     assert {result.text for result in left} == {
         "rests on: it compiles and runs",
