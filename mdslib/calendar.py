@@ -23,6 +23,7 @@ ALWAYS = "24/7"
 _DAY_NS = 86_400_000_000_000
 _EPOCH = datetime.date(1970, 1, 1)
 _LIBRARY = "pandas-market-calendars"
+_FIRST, _LAST = 1678, 2261  # whole years whose times ns since 1970 can hold in 64 bits
 # The names that nearly everybody uses are known without importing the library.
 _COMMON = ("NYSE", "NASDAQ")
 
@@ -79,7 +80,7 @@ def session(date: str | datetime.date, exchange: str = "NYSE") -> Session | None
     Raises
     ------
     ConfigError
-        The date or the exchange is unknown.
+        The date or the exchange is unknown, or the date lies outside 1678 to 2261.
 
     Examples
     --------
@@ -90,6 +91,8 @@ def session(date: str | datetime.date, exchange: str = "NYSE") -> Session | None
     True
     """
     day = parse_date(date)
+    if not _FIRST <= day.year <= _LAST:
+        raise ConfigError(f"a session's date must lie from {_FIRST} to {_LAST}, received {day}; is the year right?")
     if exchange == ALWAYS:
         opening = (day - _EPOCH).days * _DAY_NS
         return Session(day, opening, opening + _DAY_NS, opening, opening + _DAY_NS)

@@ -4,7 +4,8 @@ A command's module is imported only when that command is called, so that `mds --
 quickly. Every deliberate error is one line on standard error.
 
 Exit codes: 0 done, or yes; 1 no (`check`, `is-session`, `audit` and the like); 2 an error in what was asked or given;
-70 a bug in mdslib; 130 interrupted; 139 compiled code ended the process. `mds live` documents codes of its own.
+70 a bug in mdslib; 130 interrupted; 139 compiled code ended the process; 255 `is-session` can't
+tell. `mds live` documents codes of its own.
 """
 
 from __future__ import annotations
@@ -22,10 +23,21 @@ INTERRUPTED = 130  # as a shell counts: 128 + SIGINT
 
 
 class Command(NamedTuple):
-    """Where a command lives, as ``module:attribute``, and its line in `mds --help`."""
+    """A command.
+
+    Attributes
+    ----------
+    target : str
+        Where it lives, as ``module:attribute``.
+    summary : str
+        Its line in `mds --help`.
+    failed : int
+        Exit code of every failure, where the usual ones would be taken for an answer; 0: the usual ones.
+    """
 
     target: str
     summary: str
+    failed: int = 0
 
 
 COMMANDS: dict[str, Command] = {
@@ -43,7 +55,7 @@ COMMANDS: dict[str, Command] = {
     "seal": Command("mdslib.cli.seal:seal_command", "Sign the record of a run and chain it to the one before."),
     "verify": Command("mdslib.cli.seal:verify_command", "Name what was changed in a sealed run."),
     "replay-capture": Command("mdslib.cli.capture:replay_command", "Decode a raw capture again; account for it."),
-    "is-session": Command("mdslib.cli.session:is_session_command", "Tell whether a day is a trading day."),
+    "is-session": Command("mdslib.cli.session:is_session_command", "Tell whether a day is a trading day.", 255),
     "deploy": Command("mdslib.cli.deploy:deploy_command", "Install the systemd units that trade on schedule."),
 }
 
@@ -67,10 +79,16 @@ def run(arguments: Sequence[str]) -> int:
     mds 0.1.0
     0
     """
+    code = _run(list(arguments))
+    failed = COMMANDS[arguments[0]].failed if arguments and arguments[0] in COMMANDS else 0
+    return failed if failed and code not in (0, NO) else code
+
+
+def _run(arguments: list[str]) -> int:
     from mdslib.errors import MdsError
 
     try:
-        return _dispatch(list(arguments))
+        return _dispatch(arguments)
     except MdsError as error:
         return _fail(str(error))
     except KeyboardInterrupt:

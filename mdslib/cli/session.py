@@ -1,4 +1,8 @@
-"""`mds is-session`: does the exchange trade on a day? systemd's ``ExecCondition`` asks it."""
+"""`mds is-session`: does the exchange trade on a day? systemd's ``ExecCondition`` asks it.
+
+systemd takes 1 to 254 for "skip the start" and 255 for a failure, so whatever goes wrong here ends with 255: a command
+that can't tell must not look like a holiday.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +21,9 @@ def is_session_command(
     date: Annotated[str | None, typer.Option(help="The day, YYYY-MM-DD; today at the exchange unless given.")] = None,
     exchange: Annotated[str, typer.Option(help="A trading calendar: NYSE, or 24/7, or another.")] = "NYSE",
 ) -> None:
-    """Tell whether a day is a trading day: exit code 0 yes, 1 no; one line says why."""
+    """Tell whether a day is a trading day: exit code 0 yes, 1 no, 255 where it can't tell; one line says why."""
     zone = calendar.zone(exchange)
-    day = calendar.parse_date(date) if date else datetime.datetime.fromtimestamp(wall_ns() / 1e9, zone).date()
+    day = calendar.parse_date(date) if date is not None else datetime.datetime.fromtimestamp(wall_ns() / 1e9, zone).date()
     session = calendar.session(day, exchange)
     if session is None:
         typer.echo(f"{exchange} is closed on {day}: {calendar.why_closed(day, exchange)}")

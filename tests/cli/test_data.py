@@ -118,14 +118,27 @@ def test_is_session_answers_by_its_exit_code_and_says_why(
     ("arguments", "text"),
     [
         (["--date", "8.10.2013"], "a date must be YYYY-MM-DD and exist, received '8.10.2013'"),
+        (["--date", ""], "a date must be YYYY-MM-DD and exist, received ''"),
+        (["--date", "9999-12-31"], "a session's date must lie from 1678 to 2261, received 9999-12-31;"),
+        (["--date", "1600-01-01"], "a session's date must lie from 1678 to 2261, received 1600-01-01;"),
+        (["--date", "9999-12-31", "--exchange", "24/7"], "must lie from 1678 to 2261, received 9999-12-31;"),
         (["--exchange", "NYSEE"], "exchange 'NYSEE' is not known. Did you mean 'NYSE'?"),
+        (["--day", "2013-10-08"], "no such option: --day"),
     ],
 )
-def test_is_session_with_bad_input_is_neither_yes_nor_no(
+def test_is_session_with_bad_input_is_neither_yes_nor_no_and_255_so_that_systemd_does_not_take_it_for_a_holiday(
     arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["is-session", *arguments]) == 2
+    assert run(["is-session", *arguments]) == 255
     assert text in capsys.readouterr().err
+
+
+def test_a_bug_in_is_session_is_255_as_well(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("mdslib.calendar.session", lambda *_: 1 / 0)
+    assert run(["is-session", "--date", "2013-10-08"]) == 255
+    assert "this is a bug in mdslib" in capsys.readouterr().err
 
 
 def test_is_session_asks_about_today_at_the_exchange_unless_told(capsys: pytest.CaptureFixture[str]) -> None:

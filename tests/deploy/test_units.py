@@ -74,7 +74,11 @@ def test_the_service_ends_through_its_supervisor_and_starts_again_only_where_tha
     for setting in ("KillMode=mixed", "TimeoutStopSec=180", "Restart=no", "StartLimitBurst=4", "RuntimeMaxSec=13h"):
         assert setting in service
     assert "RestartForceExitStatus=4 5 SIGKILL SIGSEGV SIGABRT" in service
-    assert f"ExecCondition={sys.executable} -m mdslib.cli is-session --exchange NYSE" in service
+    conditions = [line for line in service if line.startswith("ExecCondition=")]
+    assert conditions == [
+        f"""ExecCondition=/bin/sh -c '"$$0" -m mdslib.cli --version >/dev/null || exit 255' {sys.executable}""",
+        f"ExecCondition={sys.executable} -m mdslib.cli is-session --exchange NYSE",
+    ]
 
 
 def test_the_timer_fires_in_new_york_time_without_catching_up(deployment: Deployment) -> None:
