@@ -1,16 +1,19 @@
 """Bars: from venue's stamps to ours, late revisions, and bars made of trades.
 
 Venues stamp a bar at its **start**; `mdslib` stamps it at its **close**, the first moment at which anybody can know it.
-The conversion is never implied: whoever imports bars calls `close_stamped` with the bar's length.
+The conversion is never implied: whoever imports bars calls `close_stamped` with the bar's length, or for daily bars
+`session_stamped`, since a day's close is its session's.
 """
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from mdslib import calendar
 from mdslib.errors import DataError
 from mdslib.events import SCHEMAS, Kind
 from mdslib.table import Array, Table, empty, from_columns
@@ -50,6 +53,66 @@ def close_stamped(bars: Table | Mapping[str, Any], interval: int) -> Table:
     received = table["ts_init"]
     # Where nobody noted the receipt, ts_init repeats the start stamp: a bar is not received before it has closed.
     return table.replace(ts_event=closes, ts_init=np.maximum(received, closes))
+
+
+def session_stamped(bars: Table | Mapping[str, Any], exchange: str = "NYSE") -> Table:
+    """Return daily bars that a source stamped at midnight of their day, stamped at their session's close.
+
+    Parameters
+    ----------
+    bars : Table or mapping of columns
+        Bars whose ``ts_event`` is midnight of the trading day, in UTC (a column of dates) or at the exchange, ns UTC.
+        Prices and volumes are shared, not copied.
+    exchange : str
+        The trading calendar: the close is 16:00 New York on most of NYSE's days, 13:00 on half days.
+
+    Raises
+    ------
+    DataError
+        A stamp is not midnight, or the exchange is closed on that day.
+
+    Examples
+    --------
+    >>> columns = {"open": [1.0], "high": [1.0], "low": [1.0], "close": [1.0], "volume": [5]}
+    >>> day = session_stamped({"ts_event": np.array(["2013-10-08"], "M8[ns]").astype("i8"), **columns})
+    >>> str(day["ts_event"].astype("M8[ns]")[0])
+    '2013-10-08T20:00:00.000000000'
+    """
+    table = bars if isinstance(bars, Table) else from_columns(Kind.BAR, bars)
+    if table.kind != Kind.BAR:
+        raise DataError(f"session_stamped: rows must be bars, received {table.kind.name}")
+    stamps, place = np.unique(table["ts_event"], return_inverse=True)
+    closes = np.array([_close_of(stamp, exchange) for stamp in stamps.tolist()], np.int64)[place]
+    return table.replace(ts_event=closes, ts_init=np.maximum(table["ts_init"], closes))
+
+
+def midnight(ts: int, exchange: str = "NYSE") -> datetime.date | None:
+    """Return the day of which a moment (ns UTC) is the midnight, in UTC or at the exchange; None if it is none."""
+    if ts % HOUR:
+        return None
+    for zone in (datetime.UTC, calendar.zone(exchange)):
+        moment = datetime.datetime.fromtimestamp(ts // SECOND, zone)
+        if moment.hour == moment.minute == 0:
+            return moment.date()
+    return None
+
+
+def _close_of(ts: int, exchange: str) -> int:
+    day = midnight(ts, exchange)
+    received = f"{np.datetime64(ts, 'ns').astype('M8[s]')} UTC"
+    if day is None:
+        raise DataError(
+            f"session_stamped: a daily bar must be stamped at midnight of its day, received {received};"
+            " bars of another length go through close_stamped"
+        )
+    session = calendar.session(day, exchange)
+    if session is None:
+        reason = calendar.why_closed(day, exchange)
+        raise DataError(
+            f"session_stamped: a daily bar must be of a day on which {exchange} trades, received {received} ({reason});"
+            " remove it, or name its exchange"
+        )
+    return session.close
 
 
 def revise_bars(bars: Table, updated: Table) -> Table:

@@ -72,7 +72,7 @@ class Limits(NamedTuple):
     duplicate_ns : int
         An equal order (instrument, quantity, limit) within so many ns is denied; off, since a model may mean it.
     session : int
-        1 denies orders outside the instruments' regular session.
+        1 denies orders outside the instruments' regular session. In a back-test on daily bars the close counts as inside.
     """
 
     max_order_qty: float = 1_000.0

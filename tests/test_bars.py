@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mdslib.bars import MINUTE, SECOND, bars_from_trades, close_stamped, revise_bars
+from mdslib.bars import MINUTE, SECOND, bars_from_trades, close_stamped, revise_bars, session_stamped
 from mdslib.errors import DataError
 from mdslib.events import Kind
 from mdslib.table import Table, empty, from_columns, trades
@@ -24,6 +24,35 @@ def test_a_bar_is_stamped_when_it_can_be_known() -> None:
     ours = close_stamped(bars([0, MINUTE], [1, 2]), MINUTE)
     assert ours["ts_event"].tolist() == [MINUTE, 2 * MINUTE]
     assert ours["ts_init"].tolist() == [MINUTE, 2 * MINUTE]
+
+
+MIDNIGHT = 1_381_190_400 * SECOND  # 2013-10-08 in UTC
+
+
+def test_a_daily_bar_is_stamped_at_its_sessions_close_half_days_included() -> None:
+    half = 1_385_683_200 * SECOND  # 2013-11-29 in UTC
+    ours = session_stamped(bars([MIDNIGHT, MIDNIGHT + 4 * 3600 * SECOND, half], [1, 2, 3], [0, 1, 0]))
+    four, one = MIDNIGHT + 20 * 3600 * SECOND, half + 18 * 3600 * SECOND
+    assert ours["ts_event"].tolist() == ours["ts_init"].tolist() == [four, four, one]
+    assert ours["volume"].tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("stamp", "said"),
+    [
+        (MIDNIGHT + SECOND, "at midnight of its day, received 2013-10-08T00:00:01 UTC"),
+        (MIDNIGHT + 20 * 3600 * SECOND, "bars of another length go through close_stamped"),
+        (MIDNIGHT + 4 * 24 * 3600 * SECOND, r"on which NYSE trades, received 2013-10-12T00:00:00 UTC \(Saturday\)"),
+    ],
+)
+def test_a_stamp_that_names_no_session_is_refused(stamp: int, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        session_stamped(bars([stamp], [1]))
+
+
+def test_only_bars_are_session_stamped() -> None:
+    with pytest.raises(DataError, match="session_stamped: rows must be bars, received TRADE"):
+        session_stamped(trades([0], [1.0], [1]))
 
 
 def test_a_noted_receipt_is_kept() -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from mdslib import calendar
+from mdslib.backtesting.daily import deciding_hours
 from mdslib.backtesting.result import Result
 from mdslib.errors import ConfigError, DataError, ModelError, ModelRaised
 from mdslib.events import Kind
@@ -36,7 +37,7 @@ from mdslib.strategy.decide import DECISION, Core, flatten_now, new_core, resume
 from mdslib.strategy.discovery import find_model
 from mdslib.strategy.driver import load_driver, strategy_fingerprint
 from mdslib.strategy.fold import FREE, check_count, guarded, state_of
-from mdslib.strategy.market import Market, hours_of, market_of
+from mdslib.strategy.market import Market, market_of
 from mdslib.strategy.shape import Shape
 from mdslib.strategy.timers import duration_ns
 from mdslib.table import MarketData, Table
@@ -219,7 +220,7 @@ class _Run:
         self.fingerprint = strategy_fingerprint(strategy)
         self.driver = load_driver(strategy, shape, self.fingerprint)
         count = len(data.instruments)
-        self.core: Core = new_core(count, limits, hours_of(data), cash=cash)
+        self.core: Core = new_core(count, limits, deciding_hours(data, flatten=flatten is not None), cash=cash)
         self.state = state_of(strategy, params)
         self.books: Books = new_books(count, cash)
         room = max(0, self.market.count // 4 + ROOM) + MARGIN + 2 * count  # untouched pages cost nothing
