@@ -19,6 +19,7 @@ import io
 import os
 import re
 import tomllib
+import typing
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -270,6 +271,66 @@ def live_options() -> str:
     return table(["option", "default", ""], rows)
 
 
+def faults(group: str) -> str:
+    """Return the faults of a group (calls, messages, connections, orders, market): each with its own fields."""
+    from mdslib.sim.faults import KINDS
+
+    parts = []
+    for name, kind in KINDS.items():
+        if kind.group == group:
+            said = " ".join(_plain(inspect.cleandoc(kind.__doc__ or "").splitlines()).split())
+            parts.append(f"**{code(name)}** -- {said}")
+            rows = _fault_fields(kind)
+            parts += [table(["field", "default", "is"], rows)] if rows else []
+    return "\n\n".join(parts)
+
+
+def fault_fields(base: str) -> str:
+    """Return the fields that many faults share: ``Fault`` (when), ``Hitting``, ``OnCalls``, ``OnMessages``."""
+    from mdslib.sim.faults import kinds
+
+    return table(["field", "default", "is"], _fault_fields(getattr(kinds, base)))
+
+
+def _fault_fields(kind: Any) -> list[list[str]]:
+    """Return a fault's own fields: name, default, meaning."""
+    import msgspec
+
+    from mdslib.sim.faults import kinds
+
+    bases = (kinds.OnCalls, kinds.OnMessages, kinds.Hitting, kinds.Lasting, kinds.Fault)
+    base = next((base for base in bases if issubclass(kind, base) and kind is not base), None)
+    if kind is kinds.Hitting:
+        base = kinds.Fault  # what lasts is told together with what is hit
+    shared = set(kinds.fields_of(base)) if base is not None else set()
+    defaults = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    rows = []
+    for name, (_, hint) in kinds.fields_of(kind).items():
+        if name in shared:
+            continue
+        field = defaults[name]
+        value = "needed" if field.required else _toml(field.default if not callable(field.default_factory) else [])
+        meaning = next(meta.description for meta in hint.__metadata__ if meta.description)
+        choices = [code(_toml(choice)) for choice in typing.get_args(hint.__origin__) if isinstance(choice, str)]
+        rows.append([code(name), value, f"{', '.join(choices)}: {meaning}" if choices else meaning])
+    return rows
+
+
+def _toml(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f'"{value}"' if isinstance(value, str) or type(value).__name__ == "Duration" else str(value)
+
+
+def fault_scripts() -> str:
+    """Return the fault scripts that come with mdslib: name, what it throws, what is to become of it."""
+    from mdslib.sim.faults import catalogue
+
+    return table(["script", "throws", "and then"], [(code(s.name), s.about, s.expect) for s in catalogue()])
+
+
 def statuses() -> str:
     """Return the states of an order, with the comment beside each and whether it has ended."""
     from mdslib.events import TERMINAL, Status
@@ -291,6 +352,9 @@ TABLES: Mapping[str, Callable[..., str]] = {
     "errors": errors,
     "events": events,
     "exit-codes": exit_codes,
+    "fault-fields": fault_fields,
+    "fault-scripts": fault_scripts,
+    "faults": faults,
     "guards": guards,
     "kinds": kinds,
     "laws": laws,

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from mdslib.sim import read_sent
+from mdslib.sim import read_faults, read_sent
 
 
 def start(*options: str) -> subprocess.Popen[str]:
@@ -79,6 +80,7 @@ def test_a_used_port_is_one_line(command: list[subprocess.Popen[str]]) -> None:
         (("--mode", "quick"), "sim option mode must be one of real, fast, free, lockstep; received 'quick'"),
         (("--from", "9h"), "--from must be a time of day in New York like 09:45 or 09:45:30, received '9h'"),
         (("--data", "nowhere"), "--data nowhere does not exist"),
+        (("--faults", "strom"), "fault script 'strom' is unknown. Did you mean 'storm'?"),
     ],
 )
 def test_bad_options_are_one_line(options: tuple[str, ...], words: str) -> None:
@@ -87,6 +89,23 @@ def test_bad_options_are_one_line(options: tuple[str, ...], words: str) -> None:
     assert process.returncode != 0
     assert words in errors
     assert errors.count("\n") == 1
+
+
+def test_fault_scripts_are_listed_and_one_is_thrown_and_logged(
+    command: list[subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    listed, _ = start("--list-faults").communicate(timeout=30)
+    assert "storm " in listed
+    assert "post-504-order-taken " in listed
+    script = tmp_path / "mine.toml"
+    script.write_text('about = "Nothing is let in."\n[[fault]]\nwhat = "socket-error"\non = "connect"\ncode = 503\n')
+    process = start("--port", "0", "--log", str(tmp_path / "log"), "--faults", str(script))
+    command.append(process)
+    said = printed(process)
+    assert said["faults"] == "mine: Nothing is let in."
+    with pytest.raises(InvalidStatus, match="503"):
+        connect(said["data"].split()[0])
+    assert [entry["phase"] for entry in read_faults(tmp_path / "log")] == ["began", "hit", "ended"]
 
 
 def test_real_day_by_folder_and_date(shared_data: Path) -> None:

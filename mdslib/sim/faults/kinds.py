@@ -85,7 +85,7 @@ class Hitting(Lasting, frozen=True, kw_only=True):
 class OnCalls(Hitting, frozen=True, kw_only=True):
     """A fault on REST calls; a call suffers the first one of the script that hits it."""
 
-    group: ClassVar[str] = "REST calls"
+    group: ClassVar[str] = "calls"
 
     call: Annotated[str | list[str], _says("`METHOD /path`, or a list of them")] = ANY
 
@@ -148,7 +148,7 @@ class HttpGarbage(OnCalls, frozen=True, kw_only=True, tag="http-garbage"):
 class OnMessages(Hitting, frozen=True, kw_only=True):
     """A fault on what a socket sends."""
 
-    group: ClassVar[str] = "messages on a socket"
+    group: ClassVar[str] = "messages"
 
     socket: Annotated[Socket, _says("market data, or `trade_updates`")] = "data"
     only: Annotated[
@@ -288,7 +288,7 @@ class ForeignOrder(Fault, frozen=True, kw_only=True, tag="foreign-order"):
 class Halt(Lasting, frozen=True, kw_only=True, tag="halt"):
     """A symbol is halted: status messages, no events, no fills; its orders go on working after it."""
 
-    group: ClassVar[str] = "the market"
+    group: ClassVar[str] = "market"
 
     symbol: Annotated[str | None, _says("which; the first by default")] = None
     reason: Annotated[str, _says("reason code of the status; `LUDP` and `M` say the LULD band first")] = "LUDP"
@@ -298,7 +298,7 @@ class Halt(Lasting, frozen=True, kw_only=True, tag="halt"):
 class Correction(Fault, frozen=True, kw_only=True, tag="correction"):
     """The venue corrects a trade that it has sent."""
 
-    group: ClassVar[str] = "the market"
+    group: ClassVar[str] = "market"
 
     symbol: Annotated[str | None, _says("of which; the first by default")] = None
     back: Annotated[Count, _says("which trade: 1 is the last one")] = 1
@@ -308,7 +308,7 @@ class Correction(Fault, frozen=True, kw_only=True, tag="correction"):
 class TradeCancel(Fault, frozen=True, kw_only=True, tag="trade-cancel"):
     """The venue cancels a trade that it has sent."""
 
-    group: ClassVar[str] = "the market"
+    group: ClassVar[str] = "market"
 
     symbol: Annotated[str | None, _says("of which; the first by default")] = None
     back: Annotated[Count, _says("which trade: 1 is the last one")] = 1
@@ -318,7 +318,7 @@ class TradeCancel(Fault, frozen=True, kw_only=True, tag="trade-cancel"):
 class ClockSkew(Lasting, frozen=True, kw_only=True, tag="clock-skew"):
     """The venue's clock (`/v2/clock`) goes wrong."""
 
-    group: ClassVar[str] = "the market"
+    group: ClassVar[str] = "market"
 
     by: Annotated[Duration, _says("how far ahead; behind with a minus")]
 

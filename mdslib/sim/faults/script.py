@@ -23,6 +23,7 @@ CATALOGUE = Path(__file__).resolve().parent.parent / "faultscripts"
 _TOP = ("about", "expect", "seed", "fault")
 _HEADER = re.compile(r"\s*\[\[\s*fault\s*\]\]")
 _PLACE = re.compile(r" - at `\$\.?([A-Za-z_]*)(?:\[[.\d]*\])?`\Z")
+_MISSING = re.compile(r"object missing required field `(\w+)`")
 _CHANNELS = ("trades", "quotes", "bars", "statuses", "lulds", "corrections", "cancelErrors")
 _EVENTS = ("new", "pending_new", "fill", "partial_fill", "canceled", "expired", "rejected")
 
@@ -97,7 +98,7 @@ def catalogue() -> tuple[Script, ...]:
     >>> "storm" in [script.name for script in catalogue()]
     True
     """
-    return tuple(load_script(path) for path in sorted(CATALOGUE.glob("*.toml")))
+    return tuple(load_script(path) for path in sorted(CATALOGUE.glob("*.toml"), key=lambda path: path.stem))
 
 
 def parse_script(text: str, name: str = "script.toml") -> Script:
@@ -140,9 +141,9 @@ class _Reader:
         for key in told:
             if key not in _TOP:
                 self._fail(self._top_line(key), f"{key!r} is no entry of a script. {did_you_mean(key, _TOP)}")
-        for key, kind in (("about", str), ("expect", str), ("seed", int)):
-            if not isinstance(told.get(key, kind()), kind):
-                self._fail(self._top_line(key), f"{key} must be a {kind.__name__}, received {told[key]!r}")
+        for key, kind, words in (("about", str, "a text"), ("expect", str, "a text"), ("seed", int, "a whole number")):
+            if type(told.get(key, kind())) is not kind:
+                self._fail(self._top_line(key), f"{key} must be {words}, received {told[key]!r}")
         faults = told.get("fault", [])
         if not isinstance(faults, list) or not faults:
             raise ConfigError(f"fault script {self.name} must have at least one [[fault]], received none")
@@ -179,6 +180,8 @@ class _Reader:
             rule = rule[:1].lower() + rule[1:]
             if rule.startswith("invalid enum value"):
                 rule = f"expected one of {', '.join(_choices(kind, key))}"
+            if missing := _MISSING.match(rule):
+                rule = f"{missing[1]} is missing, {_meaning(kind, missing[1])}; add it"
             where = f"{entry['what']}.{key}" if key else entry["what"]
             received = f", received {entry[key]!r}" if key in entry else ""
             self._fail(self._line(number, key), f"{where}: {rule}{received}")
@@ -200,6 +203,12 @@ class _Reader:
 
     def _fail(self, line: int, words: str) -> NoReturn:
         raise ConfigError(f"fault script {self.name}{f', line {line}' if line else ''}: {words}")
+
+
+def _meaning(kind: type[Fault], key: str) -> str:
+    """Return what a field means."""
+    hint = fields_of(kind)[key][1]
+    return next((meta.description for meta in get_args(hint) if getattr(meta, "description", None)), "")
 
 
 def _choices(kind: type[Fault], key: str) -> list[str]:
