@@ -95,7 +95,21 @@ class TapeReader:
                 f"{self.folder}: a record refers to text {wanted}, and {len(sides)} are whole; the .side file is "
                 "damaged: restore it from a copy"
             )
+        self._check_owners(sides)
         return sides
+
+    def _check_owners(self, sides: list[Side]) -> None:
+        """Refuse texts that are whole each, but not those of the records that refer to them."""
+        owners = np.array([side.seq for side in sides], np.int64)
+        for segment in self.segments:
+            told = segment.records[segment.records["side"] > 0]
+            wrong = told["seq"] != owners[told["side"].astype(np.int64) - 1]
+            if wrong.any():
+                first = told[int(np.argmax(wrong))]
+                raise TapeError(
+                    f"{self.folder}: record {first['seq']} refers to text {first['side']}, which belongs to record"
+                    f" {owners[int(first['side']) - 1]}; the .side file is damaged: restore it from a copy"
+                )
 
     @property
     def header(self) -> TapeHeader:
