@@ -47,6 +47,7 @@ class Kind(IntEnum):
     START = 30  # the program began again on this tape, after a crash or a kill
     DIFFERENCE = 31  # the venue's books differ from ours: an order or a position
     CHECKPOINT = 32  # the digest of state and account after the records before it is beside it
+    BACKFILL = 33  # the next so many market events were fetched after a gap, not streamed
 
 
 class BookFlag(IntFlag):
@@ -315,6 +316,10 @@ SCHEMAS: dict[Kind, dict[str, Field]] = {
 SCHEMAS[Kind.GAP] = _HEAD | {
     "held": Field("<u4", "1: orders are held until the RESYNC", "code"),
     "since": Field("<i8", "ns UTC, last event before the hole", "i0"),
+}
+SCHEMAS[Kind.BACKFILL] = _HEAD | {
+    "count": Field("<i8", "events that follow", "i0"),
+    "doubled": Field("<i8", "events left out", "i1"),
 }
 SCHEMAS[Kind.RESYNC] = _HEAD | {
     "recovered": Field("<i8", "events", "i0"),

@@ -62,34 +62,66 @@ def compare_sent(
     (price=10.1), number 2 of those sent
     """
     late = ""
+    fetched = _fetched(records)
     if until is not None:
         judged = sent["ts_event"] < until
         late = f"; {int((~judged).sum()):,} later ones not judged" if not judged.all() else ""
-        sent = sent[judged]
-    told, kept = _market(sent), _market(records if until is None else records[records["ts_event"] < until])
+        sent, own = sent[judged], records["ts_event"] < until
+        records, fetched = records[own], fetched[own]
+    told, kept, filled = _market(sent), _market(records[~fetched]), _market(records[fetched])
     gaps = int((records["kind"] == int(Kind.GAP)).sum())
     noted = f"; the tape itself notes {gaps} gaps" if gaps else ""
     noted += late
-    if told.tobytes() == kept.tobytes():
+    if not len(filled) and told.tobytes() == kept.tobytes():
         return _report(Outcome.PASSED, f"{len(told):,} events sent, all on the tape, once and in order{noted}")
-    size = min(len(told), len(kept))
-    apart = np.flatnonzero(told[:size] != kept[:size])
-    _, codes = np.unique(np.concatenate([told, kept]), return_inverse=True)
-    kinds = int(codes.max(initial=0)) + 1
-    balance = np.bincount(codes[: len(told)], minlength=kinds) - np.bincount(codes[len(told) :], minlength=kinds)
+    everything = np.concatenate([told, kept, filled])
+    _, codes = np.unique(everything, return_inverse=True)
+    codes_told, codes_kept, codes_filled = np.split(codes, [len(told), len(told) + len(kept)])
+    balance = _balance(codes_told, codes_kept, codes_filled)
     lost, doubled = int(balance.clip(0).sum()), int((-balance).clip(0).sum())
-    counts = f"{len(told):,} events sent, {len(kept):,} on the tape, {lost} lost, {doubled} doubled"
+    counts = f"{len(told):,} events sent, {len(kept) + len(filled):,} on the tape, {lost} lost, {doubled} doubled"
+    market = records[_rows(records)]
     if lost:
-        at = _first(codes[: len(told)], balance, 1)
+        at = _first(codes_told, balance, 1)
         where = f"{_said(sent[_rows(sent)][at], instruments)}, number {at + 1} of those sent"
     elif doubled:
-        at = _first(codes[len(told) :], balance, -1)
-        where = f"{_said(records[_rows(records)][at], instruments)}, record {int(records[_rows(records)][at]['seq'])}"
+        on_tape = np.empty(len(market), codes.dtype)
+        on_tape[fetched[_rows(records)]] = codes_filled
+        on_tape[~fetched[_rows(records)]] = codes_kept
+        at = _first(on_tape, balance, -1)
+        where = f"{_said(market[at], instruments)}, record {int(market[at]['seq'])}"
     else:
-        at = int(apart[0])
+        streamed = codes_told[np.isin(codes_told, codes_kept)]
+        size = min(len(streamed), len(codes_kept))
+        apart = np.flatnonzero(streamed[:size] != codes_kept[:size])
+        if not len(apart):
+            unsent = int((~np.isin(codes_filled, codes_told)).sum())
+            filled_in = f"{len(filled) - unsent:,} of them filled in; so were {unsent:,} that were sent to nobody"
+            return _report(
+                Outcome.PASSED, f"{len(told):,} events sent, all on the tape, once and in order, {filled_in}{noted}"
+            )
         counts += ", order not kept"
+        at = int(np.flatnonzero(np.isin(codes_told, codes_kept))[apart[0]])
         where = f"{_said(sent[_rows(sent)][at], instruments)}, number {at + 1} of those sent"
     return _report(Outcome.FAILED, f"{counts}; first: {where}{noted}")
+
+
+def _fetched(records: Records) -> np.ndarray:
+    """Tell of each record whether it was fetched after a gap: those that follow a BACKFILL, as many as it says."""
+    fetched = np.zeros(len(records), bool)
+    for at in np.flatnonzero(records["kind"] == int(Kind.BACKFILL)):
+        fetched[at + 1 : at + 1 + int(records["i0"][at])] = True
+    return fetched
+
+
+def _balance(told: np.ndarray, kept: np.ndarray, filled: np.ndarray) -> np.ndarray:
+    """Return of each event how often it is lost (positive) or doubled (negative).
+
+    What was fetched need not have been sent to us; but it must not be there as often as it was sent, and once more.
+    """
+    kinds = int(max(part.max(initial=0) for part in (told, kept, filled))) + 1
+    sent, live, fetched = (np.bincount(part, minlength=kinds) for part in (told, kept, filled))
+    return np.asarray(np.maximum(sent, fetched) - live - fetched)
 
 
 def _report(outcome: Outcome, text: str) -> AuditReport:

@@ -118,6 +118,7 @@ class CpquantFeed:
         self._client: Any = None
         self._early: list[Records] = []
         self._failure: BaseException | None = None
+        self._dropped = ""
         self._closing = threading.Event()
         self._check()
 
@@ -150,7 +151,7 @@ class CpquantFeed:
         connection = open_direct(self.url, self.connect_timeout, "Alpaca data stream")
         socket = ClientSocket(connection, self._clock)
         self._client = make_client(socket, self.url, self._credentials)
-        self._failure, self._early = None, []
+        self._failure, self._early, self._dropped = None, [], ""
         try:
             self._expect_success("connected")
             key = {"action": "auth", "key": self._credentials.key, "secret": self._credentials.secret}
@@ -201,6 +202,13 @@ class CpquantFeed:
         if self._closing.is_set():
             return
         self._raise_disconnect(client.socket.ended)
+
+    def drop(self, why: str) -> None:
+        """Cut the connection from another thread: `run` raises a `FeedError` that says why, and `open` may follow."""
+        self._dropped = why
+        client = self._client
+        if client is not None:
+            client.close()
 
     def close(self) -> None:
         """End `run`, from any thread; safe to call twice."""
@@ -272,6 +280,7 @@ class CpquantFeed:
         if isinstance(ended, KeyboardInterrupt | SystemExit):
             raise ended
         why = why_closed(ended) if ended is not None else "cpquant's listen returned without a reason"
+        why = self._dropped or why
         if not self.errors:
             raise FeedError(f"Alpaca data stream ended: {why}") from None
         last = self.errors[-1]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from mdslib.clock import monotonic_ns
 from mdslib.live.mailbox import Item
+
+CALM = 50_000_000  # ns without a frame, after which an instant is taken as whole that lost frames
 
 
 class Barriers:
@@ -20,6 +23,8 @@ class Barriers:
         self.frames = self.updates = 0
         self._held: list[Item] = []
         self._barriers: list[dict[str, Any]] = []
+        self._lossy = self._filled = False  # frames were lost since the last complete instant; the hole is filled
+        self._heard = 0  # monotonic time of the last frame
 
     def hold(self, items: list[Item]) -> list[Item]:
         """Keep what belongs to an instant; return what is to be dealt with at once."""
@@ -29,9 +34,19 @@ class Barriers:
                 self._barriers.append(item[1])
             elif item[0] in ("market", "update"):
                 self._held.append(item)
+                self._heard = monotonic_ns()
             else:
                 urgent.append(item)
+                self._note(item[0])
         return urgent
+
+    def _note(self, what: str) -> None:
+        """Look after a lost connection: its frames can't be counted, so what waits is fetched again with the rest."""
+        if what == "gap":
+            self._lossy, self._filled = True, False
+            self._held = [item for item in self._held if item[0] != "market"]
+        elif what == "resync":
+            self._filled = True
 
     def complete(self) -> dict[str, Any] | None:
         """Return the next barrier of which everything has arrived, or None."""
@@ -41,6 +56,11 @@ class Barriers:
         if barrier["phase"] != "end":
             frames = self.frames + sum(item[0] == "market" for item in self._held)
             updates = self.updates + sum(item[0] == "update" for item in self._held)
+            if self._lossy:
+                if not self._filled or monotonic_ns() - self._heard < CALM:
+                    return None
+                self.frames += barrier.get("frames", 0) - frames
+                frames, self._lossy = barrier.get("frames", 0), False
             if frames < barrier.get("frames", 0) or updates < barrier.get("updates", 0):
                 return None
         return self._barriers.pop(0)

@@ -41,6 +41,7 @@ from mdslib.tape import Side, SideKind
 POLL = 0.02  # s; longest sleep of the deciding thread, so that timers and the close are never late by more
 PAUSE = 50_000  # ns between two frames, from the end of the one; where it is shorter, the reader hands over
 
+AFTER_A_GAP = 1_000_000_000  # ns of silence after a local exchange's day; frames that were lost can't be counted
 
 class Engine:
     """Folds, decides, records.
@@ -85,6 +86,7 @@ class Engine:
         self.writer = Writer(fold, desk, tape, clock, self.flow, self.tally, log)
         self.handover, self.decision = Latency(), self.writer.decision
         self.opening = np.zeros(len(fold.instruments))
+        self.gaps = Gaps(self.tally, log, session, held=not fold.strategy.orders_on_backfill)
         self.beat = 0
         self.finished = threading.Event()
         self._box = Mailbox()
@@ -156,11 +158,29 @@ class Engine:
 
     def on_barrier(self, message: dict[str, Any]) -> None:
         """Take a message of a local exchange's side channel."""
-        if message["phase"] == "end" or (self.link is not None and self.link.lockstep):
+        if message["phase"] == "lost":
+            self.fail(FeedError("the local exchange's side channel ended before its day: the exchange has gone"))
+        elif message["phase"] == "end" or (self.link is not None and self.link.lockstep):
             self._box.put(("barrier", message))
 
     def command(self, code: int, why: str) -> None:
         """Halt, reduce, resume or go flat, as a person or the session says."""
+    def on_gap(self, why: str, since: int) -> None:
+        """Take the news that market events were missed, after `since` (ns UTC; 0: the last one on the tape)."""
+        self._box.put(("gap", why, since))
+
+    def on_backfill(self, records: Records, why: str, doubled: int) -> None:
+        """Take events that were fetched after a gap."""
+        self._box.put(("backfill", records, why, doubled))
+
+    def on_resync(self, why: str, recovered: int, doubled: int) -> None:
+        """Take the news that the feed is whole again."""
+        self._box.put(("resync", why, recovered, doubled))
+
+    def sync(self, there: threading.Event) -> None:
+        """Set an event once all that was handed over before is on the tape."""
+        self._box.put(("sync", there))
+
         self._box.put(("control", code, why))
 
     def fail(self, error: MdsError) -> None:
@@ -251,6 +271,7 @@ class Engine:
         self._frames += len(frames)
         if frames and self.link is not None:
             self.link.advance(int(frames[-1]["ts_event"][-1]))
+        frames += [item[1] for item in items if item[0] == "backfill" and len(item[1])]
         self._batch(items, self.clock.now())
 
     # One batch ---------------------------------------------------------------------------------------------------
@@ -278,6 +299,7 @@ class Engine:
             self.writer.write(parts, sides, now, received)
 
     def _records_of(self, item: Item, now: int, sides: Sides) -> list[Records]:
+        self.gaps.written()
         what = item[0]
         if what == "update":
             records = self.flow.from_update(item[1], now, sides)
@@ -288,6 +310,8 @@ class Engine:
             return [self.flow.from_answer(item[1], now, sides)]
         if what == "control":
             return [self._control(item[1], item[2], now, sides)]
+        if what in GAP_ITEMS:
+            return self.gaps.records(item, now, sides)
         if what == "look":
             return self._looked(item[1], now, sides)
         if what == "failure":
@@ -351,13 +375,17 @@ class Engine:
         if self.link is None:
             if self.clock.now() >= self.close:
                 self._begin_end(CLOSED)
-        elif self._last_frame is not None and self._frames >= self._last_frame:
+        elif self._last_frame is not None and (self._frames >= self._last_frame or self._calm_after_a_gap()):
             self.link.advance(self.close)
             self._batch([], self.clock.now())
             self._begin_end(CLOSED)
 
     def _begin_end(self, why: str) -> None:
         if self._ending.begin(why):
+    def _calm_after_a_gap(self) -> bool:
+        """Tell whether all has come of a day whose frames can't be counted any more, since some were lost."""
+        return self.gaps.count > 0 and not self.gaps.open and monotonic_ns() - self._free_since > AFTER_A_GAP
+
             self.log("ending", why=why)
 
     def _looked(self, look: Look, now: int, sides: Sides) -> list[Records]:

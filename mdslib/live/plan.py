@@ -30,6 +30,9 @@ OPTIONS: dict[str, Any] = {
     "max_clock_skew": 2.0,  # s between our clock and the venue's
     "connect_lead": 5.0,  # s before the open at which the feed is connected
     "durability": "write",  # or "fsync"
+    "warm_up": "",  # "open": a session that starts in mid-day is told first what happened since the open, orders held
+    "mute_after": 30.0,  # s of quiet that never make a socket suspicious; 0: no watchdog
+    "max_queue": 100_000,  # frames that may wait; beyond, they are dropped and fetched later
 }
 
 
@@ -63,6 +66,7 @@ class LivePlan:
     flatten: int | None
     options: Mapping[str, Any]
     allow_live: bool
+    data_url: str = "https://data.alpaca.markets"
 
     @property
     def date(self) -> datetime.date:
@@ -88,6 +92,7 @@ def make_plan(
     limits: Mapping[str, float],
     end_of_day: str,
     options: Mapping[str, Any],
+    data_url: str = "https://data.alpaca.markets",
 ) -> LivePlan:
     """Check the parameters of a session and return its plan.
 
@@ -105,6 +110,8 @@ def make_plan(
         if name not in OPTIONS:
             raise ConfigError(f"unknown option {name!r} of a live session. {did_you_mean(name, OPTIONS)}")
     chosen = {**OPTIONS, **options}
+    if chosen["warm_up"] not in ("", "open"):
+        raise ConfigError(f"warm_up must be 'open' or nothing, received {chosen['warm_up']!r}")
     if end_of_day not in END_OF_DAY:
         raise ConfigError(f"end_of_day must be 'flatten' or 'keep', received {end_of_day!r}")
     instruments = tuple(parse_instrument(symbol) for symbol in symbols)
@@ -135,6 +142,7 @@ def make_plan(
         flatten=day.close - duration_ns(chosen["flatten_before"]) if end_of_day == "flatten" else None,
         options=chosen,
         allow_live=settings.allow_live_trading,
+        data_url=data_url,
     )
 
 

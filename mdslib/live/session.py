@@ -33,6 +33,7 @@ from mdslib.live.runner import HEARTBEAT, STOP
 from mdslib.live.simlink import SimLink
 from mdslib.live.verdict import replace_file
 from mdslib.live.workers import Workers
+from mdslib.live.wiring import make_keeper
 from mdslib.protocols import Position, Records
 from mdslib.store.auditblock import mark_failed, refuse_if_blocked
 from mdslib.store.tapefile import TapeWriter
@@ -99,7 +100,7 @@ class Session:
         feed, data_stream_url, trade_url : str
             Where data comes from and orders go.
         data_url : str
-            Historical data; kept for the notebook's use.
+            Historical data, for what the feed has missed.
         exchange, date : str
             Whose session, and which; today's by default.
         run_dir : str
@@ -125,6 +126,7 @@ class Session:
             end_of_day,
             options,
         )
+            data_url,
         return cls(plan)
 
     def __repr__(self) -> str:
@@ -195,7 +197,8 @@ class Session:
                 workers = engine.workers = Workers(broker, engine.on_answer, halt_files(plan.run_dir), threads)
                 engine.closeout = Closeout(broker, desk, engine.on_look)
                 broker.warm_up(threads)
-                self._trade(engine, feed, broker, link, self._opening(positions, account.cash, clock.now()))
+                keeper = make_keeper(plan, feed, engine, clock, link, log)
+                self._trade(engine, keeper, broker, link, self._opening(positions, account.cash, clock.now()))
                 workers.close()
             return self._conclude(engine, broker, link, log)
         finally:
@@ -243,7 +246,7 @@ class Session:
     # Trading -----------------------------------------------------------------------------------------------------
 
     def _trade(
-        self, engine: Engine, feed: CpquantFeed, broker: AlpacaBroker, link: SimLink | None, opening: Records
+        self, engine: Engine, keeper: Keeper, broker: AlpacaBroker, link: SimLink | None, opening: Records
     ) -> None:
         display = Display()
         threads = [self._start(engine, "updates", lambda: broker.stream(engine.on_update, self._ready.set))]
@@ -257,19 +260,24 @@ class Session:
         if not self._asked_to_stop():
             if link is not None:
                 link.start(engine.on_barrier)
-            feed.open()
+            keeper.open(self._asked_to_stop)
             engine.opened(opening, repr(self))
             engine.log("opened", cash=self.opening_cash, others=sorted(self.others), model=self.plan.strategy.name)
             gc.collect()
             gc.freeze()
-            threads.append(self._start(engine, "reader", lambda: feed.run(engine.on_market)))
+            if self.plan.options["warm_up"] and engine.clock.now() > self.plan.session.open:
+                keeper.begin_with(
+                    "the session began in mid-day, and is told what happened before", self.plan.session.open
+                )
+            threads.append(self._start(engine, "reader", keeper.read))
+            threads.append(self._start(engine, "filler", keeper.keep))
             threads.append(threading.Thread(target=engine.run, name="decide", daemon=True))
             threads[-1].start()
-            self._watch(engine, feed, display)
+            self._watch(engine, keeper, display)
         else:
             engine.opened(opening, repr(self))
             engine.never_began("stopped before the session began")
-        feed.close()
+        keeper.close()
         broker.updates.close()
         for thread in threads:
             thread.join(timeout=10.0)
@@ -304,13 +312,13 @@ class Session:
             self._beat(beat)
             clock.wait(self._stop, min(until, clock.now() + 1_000_000_000))
 
-    def _watch(self, engine: Engine, feed: CpquantFeed, display: Display) -> None:
+    def _watch(self, engine: Engine, keeper: Keeper, display: Display) -> None:
         """Display, beat, and look for the stop and halt files until the deciding thread has finished."""
         halted_already = stopped_already = False
         files = halt_files(self.plan.run_dir)
         while not engine.finished.wait(TICK):
             self._beat(engine.beat)
-            display.show(_line(engine, feed))
+            display.show(_line(engine, keeper))
             if not stopped_already and self._asked_to_stop():
                 stopped_already = True
                 engine.stop("a person or the supervisor asked for it")
@@ -377,7 +385,7 @@ def _header(plan: LivePlan, account_id: str, link: SimLink | None) -> TapeHeader
     )
 
 
-def _line(engine: Engine, feed: CpquantFeed) -> str:
+def _line(engine: Engine, keeper: Keeper) -> str:
     tally, account = engine.tally, engine.fold.account
     held = ", ".join(f"{i.symbol} {float(account[k]['position']):+g}" for k, i in enumerate(engine.fold.instruments))
     time = np.datetime64(engine.clock.now(), "ns").astype("M8[s]")
@@ -385,7 +393,8 @@ def _line(engine: Engine, feed: CpquantFeed) -> str:
     return (
         f"{time} UTC | {tally.events:,} events, {tally.decisions:,} decisions, {tally.intents:,} orders,"
         f" {tally.fills:,} fills | {held} | denied {denied:,}, rejected {rejected:,} | queue {engine.queued:,},"
-        f" decision {engine.decision.quantile(0.5) / 1e3:,.0f} us, quiet {feed.silence:.0f} s"
+        f" decision {engine.decision.quantile(0.5) / 1e3:,.0f} us, quiet {keeper.silence:.0f} s"
+        f"{' | ' + keeper.line if keeper.line else ''}"
     )
 
 

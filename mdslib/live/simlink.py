@@ -83,8 +83,9 @@ class SimLink:
                     self.ended = True
                 self._tell(message)
         except ConnectionClosed:
+            if not self.ended:
+                self._tell({"phase": "lost", "now": self.clock.now()})
             self.ended = True
-            self._tell({"phase": "end", "now": self.clock.now()})
 
     def _follow(self, message: dict[str, Any]) -> None:
         now = int(message["now"])

@@ -21,6 +21,7 @@ class Tally:
     unknown: int = 0
     foreign: int = 0  # updates of orders that are not ours
     asked: int = 0  # orders that were asked for, since the stream was silent
+    feed: Counter[str] = field(default_factory=Counter)  # connections lost, events filled in; kept by the keeper too
     unfolded: int = 0  # events recorded after the model failed
     longest_queue: int = 0
     batches: int = 0

@@ -32,6 +32,7 @@ class Proxy:
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port = self._server.getsockname()[1]
         self._open: list[socket.socket] = []
+        self._answer_all = b""
         self._threads: list[threading.Thread] = []
 
     @property
@@ -61,12 +62,21 @@ class Proxy:
         self._threads.append(thread)
         thread.start()
 
+    def answer_all(self, answer: bytes) -> None:
+        """Give every new connection this answer, and hang up; nothing lets them through again."""
+        self._answer_all = answer
+
     def _accept(self) -> None:
         while True:
             try:
                 client, _ = self._server.accept()
             except OSError:
                 return
+            if self._answer_all:
+                client.recv(65536)
+                client.sendall(self._answer_all)
+                _hang_up(client)
+                continue
             venue = socket.create_connection(("127.0.0.1", self._behind))
             for end in (client, venue):
                 end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

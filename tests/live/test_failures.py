@@ -23,7 +23,7 @@ from mdslib.errors import (
     TapeError,
 )
 from mdslib.events import Kind, Status
-from mdslib.live import Session, closeout, orderflow, workers
+from mdslib.live import Session, closeout, keeper, orderflow, workers
 from mdslib.live.engine import Engine
 from mdslib.live.verdict import ExitCode, Verdict, exit_code
 from mdslib.protocols import Update
@@ -146,7 +146,8 @@ def test_a_feed_that_is_not_in_the_plan(tmp_path: Path) -> None:
     assert "the feed 'sip' is not in this account's plan; feed='iex' is in every plan" in str(met.value)
 
 
-def test_the_only_connection_is_taken(tmp_path: Path) -> None:
+def test_the_only_connection_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeper, "STALE", 1.0)
     run, data = tmp_path / "run", made_trades(10)
     with exchange_for(data, run, **FAST) as exchange, connect(exchange.data_url) as other:
         other.recv(5)
@@ -232,25 +233,26 @@ def test_a_full_disk_keeps_what_is_on_the_tape_and_cancels_what_works(tmp_path: 
 # The venue ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_feed_that_breaks_off_ends_the_session_with_a_gap_on_the_tape(tmp_path: Path) -> None:
+def test_a_feed_that_is_refused_for_good_after_it_broke_off_ends_the_session(tmp_path: Path) -> None:
     data, run, left = made_trades(2_000), tmp_path / "run", []
     with exchange_for(data, run, **SLOW) as exchange, Proxy(exchange.port) as proxy:
 
         def cut(session: Session, _: Exchange) -> None:
             has_orders(session, 3)
             wait_until(lambda: len(session.engine.desk.working()) > 0)
+            proxy.answer_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
             proxy.cut()
 
         given = parameters(exchange, data, run, RESTING, data_stream_url=f"ws://127.0.0.1:{proxy.port}")
         report = run_with(Session.from_parameters(**given), exchange, cut)
         left = statuses(exchange)
-    assert isinstance(report.failure, FeedError)
-    assert str(report.failure).startswith("Alpaca data stream ended: ")
+    assert isinstance(report.failure, FeedRefused)
+    assert "answered HTTP 403 to the upgrade" in str(report.failure)
     assert report.reason == "the feed or the order stream ended"
-    gap, control = of_kind(report, Kind.GAP), of_kind(report, Kind.CONTROL)
-    assert len(gap) == 1
-    assert control["code"].tolist() == [2]
-    assert sides_of(run, Kind.GAP) == [str(report.failure)]
+    lost, refused = sides_of(run, Kind.GAP)
+    assert lost.startswith("Alpaca data stream ended: ")
+    assert refused == str(report.failure)
+    assert of_kind(report, Kind.CONTROL)["code"].tolist() == [2]
     assert left == {"canceled"}
     assert report.audit.ok, "\n".join(report.audit.lines())
     assert code_of(run) is ExitCode.VENUE

@@ -1,0 +1,392 @@
+"""The keeper of the market feed: reconnects it, fills in what was missed, and tells the tape of both.
+
+Two threads. The *reader* runs cpquant's `listen`; what it receives goes straight to the engine while the feed is whole.
+When the connection ends, it writes a GAP, connects anew with growing waits, and reads on, into a queue of its own. The
+*filler* meanwhile asks the venue's history for what was missed, hands that to the engine, then the frames that waited,
+in order, and then RESYNC. So live events follow the backfill, and the reader never waits for either.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from enum import Enum
+from typing import Protocol
+
+import numpy as np
+
+from mdslib.clock import Clock, monotonic_ns
+from mdslib.errors import FeedError, FeedRefused
+from mdslib.feeds.backoff import Backoff
+from mdslib.feeds.lull import Lull, Quiet
+from mdslib.feeds.slot import Slot
+from mdslib.live.filler import Filler, Hole
+from mdslib.live.orderflow import Log
+from mdslib.protocols import Records
+
+LOOK = 0.25  # s between two looks at the queue and at a quiet socket
+STALE = 90.0  # s that the first connection waits for a slot which a stale session holds (406)
+MOST = 100_000  # frames that may wait for the deciding thread, and frames that may wait for a backfill
+WORTH_WAITING = frozenset({404, 406, 429, 500})  # at the start; other errors are told at once
+
+
+class State(Enum):
+    """Where a feed stands."""
+
+    WHOLE = "whole"  # frames go straight to the engine
+    WATCHED = "watched"  # likewise, but for events that the backfill has given already
+    FILLING = "filling in"  # connected; frames wait behind the backfill
+    LOST = "lost"  # not connected
+    SPILLED = "spilled"  # connected, but the engine is too far behind: frames are dropped, to be fetched later
+
+
+class Feed(Protocol):
+    """What the keeper needs of a feed; `CpquantFeed` is one."""
+
+    frames: int
+
+    @property
+    def silence(self) -> float:
+        """Seconds since the last frame of market data."""
+
+    def open(self) -> None:
+        """Connect, authenticate, subscribe and check the replies."""
+
+    def run(self, sink: Callable[[Records], None]) -> None:
+        """Read until `close`; raises `FeedError` on a disconnect."""
+
+    def drop(self, why: str) -> None:
+        """Cut the connection from another thread, so that `run` raises."""
+
+    def close(self) -> None:
+        """End `run` from another thread."""
+
+
+class Sink(Protocol):
+    """What takes the events: the engine."""
+
+    @property
+    def queued(self) -> int:
+        """How many items wait for the deciding thread."""
+
+    def on_market(self, records: Records) -> None:
+        """Take a frame."""
+
+    def on_gap(self, why: str, since: int) -> None:
+        """Take the news that events were missed, after the time `since` (ns UTC; 0: not known)."""
+
+    def on_backfill(self, records: Records, why: str, doubled: int) -> None:
+        """Take events that were fetched."""
+
+    def on_resync(self, why: str, recovered: int, doubled: int) -> None:
+        """Take the news that the feed is whole again."""
+
+
+class Keeper:
+    """Keeps one feed alive for one session.
+
+    Parameters
+    ----------
+    feed : Feed
+    sink : Sink
+    filler : Filler
+        Fetches what was missed.
+    clock : Clock
+        The session's.
+    session : tuple of int
+        Open and close, ns UTC; the watchdog judges only in between.
+    tally : Counter
+        Counts losses, reconnections and what was dropped.
+    log : callable
+    slot : Slot, optional
+        The account's only connection, on this machine.
+    mute_after : float
+        Quiet that is never suspicious, s; 0 turns the watchdog off.
+    most : int
+        Frames that may wait.
+    backoff : Backoff, optional
+
+    Attributes
+    ----------
+    state : State
+    """
+
+    def __init__(
+        self,
+        feed: Feed,
+        sink: Sink,
+        filler: Filler,
+        clock: Clock,
+        session: tuple[int, int],
+        tally: Counter[str],
+        log: Log,
+        *,
+        slot: Slot | None = None,
+        mute_after: float = 30.0,
+        most: int = MOST,
+        backoff: Backoff | None = None,
+    ) -> None:
+        self.state = State.WHOLE
+        self._feed, self._sink, self._filler = feed, sink, filler
+        self._clock, self._session, self._tally, self._log = clock, session, tally, log
+        self._slot, self._most, self._backoff = slot, most, backoff or Backoff()
+        self._lull = Lull(mute_after) if mute_after else None
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+        self._work = threading.Event()  # there is a hole to fill
+        self._waiting: list[Records] = []
+        self._hole: Hole | None = None
+        self._up_since = 0
+        self._warned = 1_000  # frames that waited at the last warning
+
+    # The reader --------------------------------------------------------------------------------------------------
+
+    def open(self, stopped: Callable[[], bool] = bool) -> None:
+        """Connect for the first time; waits out a stale session that holds the account's only slot.
+
+        Parameters
+        ----------
+        stopped : callable
+            Tells whether somebody wants the session to end, so that nothing is waited for any more.
+
+        Raises
+        ------
+        FeedRefused, FeedError, ConfigError
+            As the feed says. A slot that is taken (406) is waited for during 90 s.
+        """
+        if self._slot is not None:
+            self._slot.take()
+        deadline = monotonic_ns() + int(STALE * 1e9)
+        while True:
+            try:
+                self._feed.open()
+                self._up_since, self._filler.began = monotonic_ns(), self._clock.now()
+                return
+            except FeedRefused:
+                raise
+            except FeedError as error:
+                wait = self._backoff.wait(error.code)
+                if error.code not in WORTH_WAITING or monotonic_ns() + wait * 1e9 > deadline:
+                    raise
+                self._tally[f"connection refused, {error.code}"] += 1
+                self._log("feed-waits", error=str(error), seconds=round(wait, 1))
+                until = monotonic_ns() + int(wait * 1e9)
+                while monotonic_ns() < until:
+                    if stopped() or self._closing.wait(LOOK):
+                        raise
+
+    def begin_with(self, why: str, since: int) -> None:
+        """Treat what happened from `since` (ns UTC) until now as missed: a start in mid-session, or a restart."""
+        with self._lock:
+            self._miss(why, since)
+            self._fill()
+
+    def read(self) -> None:
+        """Read until `close`, through as many connections as it takes; the reader thread's body.
+
+        Raises
+        ------
+        FeedRefused
+            The venue refuses for good: keys (402), plan (409) and the like.
+        """
+        while not self._closing.is_set():
+            try:
+                self._feed.run(self._take)
+                return
+            except FeedRefused:
+                raise
+            except FeedError as error:
+                self._lost(error)
+            self._reconnect()
+
+    def _take(self, records: Records) -> None:
+        """Take one frame, in the reader thread."""
+        if self._sink.queued >= self._most and self.state in (State.WHOLE, State.WATCHED):
+            self._spill()
+        if self.state is State.WHOLE:
+            self._sink.on_market(records)
+        else:
+            self._take_slowly(records)
+
+    def _take_slowly(self, records: Records) -> None:
+        with self._lock:
+            if self.state is State.SPILLED:
+                self._tally["events dropped, to be fetched"] += len(records)
+                return
+            if self.state is State.FILLING:
+                self._waiting.append(records)
+                if len(self._waiting) > self._most:
+                    self._overflow()
+                return
+        # Only this thread leaves these two states for a worse one.
+        if self.state is State.WATCHED:
+            fresh, over = self._filler.watch(records)
+            if over:
+                self.state = State.WHOLE
+            records = fresh
+        if len(records):
+            self._sink.on_market(records)
+
+    def _lost(self, error: FeedError) -> None:
+        """Write the loss down; from here on events are missed."""
+        self._backoff.held((monotonic_ns() - self._up_since) / 1e9)
+        self._tally["connections lost"] += 1
+        if error.code == 407:
+            self._tally["called a slow client (407)"] += 1
+        with self._lock:
+            self._waiting.clear()  # the hole begins before them, so they are fetched with it
+            self._miss(str(error))
+            self.state = State.LOST
+
+    def _reconnect(self) -> None:
+        """Connect anew, as often as it takes; the session's close ends it."""
+        while not self._closing.is_set():
+            try:
+                self._feed.open()
+            except FeedRefused:
+                raise
+            except FeedError as error:
+                self._tally["reconnections that failed"] += 1
+                wait = self._backoff.wait(error.code)
+                self._log("feed-waits", error=str(error), seconds=round(wait, 1), tries=self._backoff.tries)
+                self._closing.wait(wait)
+                continue
+            self._up_since = monotonic_ns()
+            self._tally["reconnections"] += 1
+            self._log("feed-reconnected", tries=self._backoff.tries)
+            with self._lock:
+                self._fill()
+            return
+
+    # Both, under the lock ----------------------------------------------------------------------------------------
+
+    def _miss(self, why: str, since: int = 0) -> None:
+        """Open a hole, or widen the one that is being filled: what was fetched of it stays."""
+        self._sink.on_gap(why, since)
+        self._hole = Hole(why, since or (self._hole.since if self._hole is not None else 0))
+
+    def _fill(self) -> None:
+        assert self._hole is not None
+        self._hole.until = self._clock.now()
+        self._hole.until_real = monotonic_ns()
+        self.state = State.FILLING
+        self._work.set()
+        if self._lull is not None:
+            self._lull.began()
+
+    def _spill(self) -> None:
+        """Drop frames while the deciding thread is too far behind: memory is bounded, and the hole is fetched later."""
+        with self._lock:
+            self._tally["queue overflowed"] += 1
+            self._miss(f"{self._most:,} frames waited for the deciding thread; what followed was dropped")
+            self.state = State.SPILLED
+
+    def _overflow(self) -> None:
+        self._tally["queue overflowed"] += 1
+        self._tally["events dropped, to be fetched"] += sum(map(len, self._waiting))
+        self._waiting.clear()
+        self._miss(f"{self._most:,} frames waited for the backfill; they were dropped")
+        self.state = State.SPILLED
+
+    # The filler --------------------------------------------------------------------------------------------------
+
+    def keep(self) -> None:
+        """Fill holes, watch the queue and a quiet socket, until `close`; the filler thread's body."""
+        self._filler.prepare()
+        while not self._closing.is_set():
+            self._work.wait(LOOK)
+            if self._closing.is_set():
+                break
+            if self.state is State.SPILLED and self._sink.queued <= self._most // 2:
+                with self._lock:
+                    if self.state is State.SPILLED:
+                        self._fill()
+            if self._work.is_set():
+                self._work.clear()
+                self._mend()
+            self._watch()
+        self._filler.close()
+
+    def _mend(self) -> None:
+        """Fill the hole, then let the frames that waited follow; gives up where it has grown meanwhile."""
+        with self._lock:
+            hole = self._hole
+        if hole is None or self.state is not State.FILLING:
+            return
+
+        def stale() -> bool:
+            return self._closing.is_set() or self._hole is not hole or self.state is not State.FILLING
+
+        for piece in self._filler.fill(hole, stale, self._first_waiting):
+            if stale():
+                return
+            self._sink.on_backfill(*piece)
+        while not stale():
+            with self._lock:
+                if stale():
+                    return
+                waiting, self._waiting = self._waiting, []
+                if not waiting:
+                    self._sink.on_resync(*self._filler.told())
+                    self._hole = None
+                    self.state = State.WATCHED
+                    return
+            for records in waiting:
+                fresh, _ = self._filler.watch(records)
+                if len(fresh):
+                    self._sink.on_market(fresh)
+
+    def _first_waiting(self) -> Records | None:
+        """Return the first frames that wait, for the filler to see whether what it fetched reaches up to them."""
+        with self._lock:
+            return np.concatenate(self._waiting[:50]) if self._waiting else None
+
+    # Watching ----------------------------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        """Warn of a queue that grows, and cut a socket that is open but mute."""
+        queued = self._sink.queued
+        if queued > 2 * self._warned:
+            self._warned = queued
+            self._tally["times that the queue had doubled"] += 1
+            self._log("queue-grows", frames=queued)
+        if self._lull is None or self.state not in (State.WHOLE, State.WATCHED):
+            return
+        now = self._clock.now()
+        quiet = self._feed.silence
+        verdict = self._lull.look(quiet, self._feed.frames, trading=self._session[0] <= now < self._session[1])
+        if verdict is Quiet.CALM:
+            return
+        missed = self._filler.missed(now)
+        if missed is False:
+            self._lull.confirmed()
+        elif missed or verdict is Quiet.MUTE:
+            known = "the venue's history has newer events" if missed else "the history could not be asked"
+            self._tally["mute connections cut"] += 1
+            self._feed.drop(f"mute for {quiet:.0f} s, longest lull of the day {self._lull.longest:.0f} s, {known}")
+
+    @property
+    def silence(self) -> float:
+        """Seconds since the last frame of market data."""
+        return self._feed.silence
+
+    @property
+    def line(self) -> str:
+        """One phrase for the display; empty while the feed is whole."""
+        if self.state in (State.WHOLE, State.WATCHED):
+            return ""
+        why = self._hole.why if self._hole is not None else ""
+        return f"feed {self.state.value}: {why}"
+
+    def close(self) -> None:
+        """End both threads' bodies; safe to call twice."""
+        self._closing.set()
+        self._filler.closing.set()
+        self._work.set()
+        self._feed.close()
+        if self._slot is not None:
+            self._slot.give_back()
+
+
+__all__ = ["Keeper", "State"]
