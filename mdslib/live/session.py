@@ -26,14 +26,15 @@ from mdslib.live.conclude import books, interrupts, unrecorded, verdict_of
 from mdslib.live.display import Display
 from mdslib.live.engine import Engine
 from mdslib.live.halt import VENUE, halt_files, halted
+from mdslib.live.keeper import Keeper
 from mdslib.live.log import SessionLog
 from mdslib.live.plan import LivePlan, make_plan
 from mdslib.live.report import DayReport
 from mdslib.live.runner import HEARTBEAT, STOP
 from mdslib.live.simlink import SimLink
 from mdslib.live.verdict import replace_file
-from mdslib.live.workers import Workers
 from mdslib.live.wiring import make_keeper
+from mdslib.live.workers import Workers
 from mdslib.protocols import Position, Records
 from mdslib.store.auditblock import mark_failed, refuse_if_blocked
 from mdslib.store.tapefile import TapeWriter
@@ -125,8 +126,8 @@ class Session:
             limits or {},
             end_of_day,
             options,
-        )
             data_url,
+        )
         return cls(plan)
 
     def __repr__(self) -> str:
@@ -325,7 +326,7 @@ class Session:
             if not halted_already and halted(files):
                 halted_already = True
                 engine.command(HALT, "mds halt")
-        display.show(_line(engine, feed), last=True)
+        display.show(_line(engine, keeper), last=True)
 
     def _beat(self, beat: int) -> None:
         """Touch the heartbeat file if the deciding thread has turned since the last time, at most once a second."""
