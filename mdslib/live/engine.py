@@ -26,6 +26,8 @@ from mdslib.live.batch import HALT, REDUCE, inside
 from mdslib.live.closeout import Closeout, Look
 from mdslib.live.due import FLATTEN, Due
 from mdslib.live.ending import CLOSED, SETTLE, Ending
+from mdslib.live.gaps import ITEMS as GAP_ITEMS
+from mdslib.live.gaps import Gaps
 from mdslib.live.latency import Latency
 from mdslib.live.mailbox import Item, Mailbox
 from mdslib.live.orderflow import Log, OrderFlow, Sides
@@ -39,9 +41,9 @@ from mdslib.strategy import Fold
 from mdslib.tape import Side, SideKind
 
 POLL = 0.02  # s; longest sleep of the deciding thread, so that timers and the close are never late by more
+AFTER_A_GAP = 1_000_000_000  # ns of silence after a local exchange's day; frames that were lost can't be counted
 PAUSE = 50_000  # ns between two frames, from the end of the one; where it is shorter, the reader hands over
 
-AFTER_A_GAP = 1_000_000_000  # ns of silence after a local exchange's day; frames that were lost can't be counted
 
 class Engine:
     """Folds, decides, records.
@@ -84,9 +86,9 @@ class Engine:
         self.tally = Tally()
         self.flow = OrderFlow(desk, self.tally, log, polls=link is None or not link.lockstep)
         self.writer = Writer(fold, desk, tape, clock, self.flow, self.tally, log)
+        self.gaps = Gaps(self.tally, log, session, held=not fold.strategy.orders_on_backfill)
         self.handover, self.decision = Latency(), self.writer.decision
         self.opening = np.zeros(len(fold.instruments))
-        self.gaps = Gaps(self.tally, log, session, held=not fold.strategy.orders_on_backfill)
         self.beat = 0
         self.finished = threading.Event()
         self._box = Mailbox()
@@ -163,8 +165,6 @@ class Engine:
         elif message["phase"] == "end" or (self.link is not None and self.link.lockstep):
             self._box.put(("barrier", message))
 
-    def command(self, code: int, why: str) -> None:
-        """Halt, reduce, resume or go flat, as a person or the session says."""
     def on_gap(self, why: str, since: int) -> None:
         """Take the news that market events were missed, after `since` (ns UTC; 0: the last one on the tape)."""
         self._box.put(("gap", why, since))
@@ -181,6 +181,8 @@ class Engine:
         """Set an event once all that was handed over before is on the tape."""
         self._box.put(("sync", there))
 
+    def command(self, code: int, why: str) -> None:
+        """Halt, reduce, resume or go flat, as a person or the session says."""
         self._box.put(("control", code, why))
 
     def fail(self, error: MdsError) -> None:
@@ -269,9 +271,9 @@ class Engine:
         """Count frames, move the clock with them where the exchange's time is that of its events, then fold."""
         frames = [item[1] for item in items if item[0] == "market"]
         self._frames += len(frames)
+        frames += [item[1] for item in items if item[0] == "backfill" and len(item[1])]
         if frames and self.link is not None:
             self.link.advance(int(frames[-1]["ts_event"][-1]))
-        frames += [item[1] for item in items if item[0] == "backfill" and len(item[1])]
         self._batch(items, self.clock.now())
 
     # One batch ---------------------------------------------------------------------------------------------------
@@ -297,9 +299,9 @@ class Engine:
             if self._ending.at_close:
                 self._ending.heard()
             self.writer.write(parts, sides, now, received)
+        self.gaps.written()
 
     def _records_of(self, item: Item, now: int, sides: Sides) -> list[Records]:
-        self.gaps.written()
         what = item[0]
         if what == "update":
             records = self.flow.from_update(item[1], now, sides)
@@ -308,10 +310,10 @@ class Engine:
             return [records]
         if what == "answer":
             return [self.flow.from_answer(item[1], now, sides)]
-        if what == "control":
-            return [self._control(item[1], item[2], now, sides)]
         if what in GAP_ITEMS:
             return self.gaps.records(item, now, sides)
+        if what == "control":
+            return [self._control(item[1], item[2], now, sides)]
         if what == "look":
             return self._looked(item[1], now, sides)
         if what == "failure":

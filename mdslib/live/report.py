@@ -12,9 +12,9 @@ from mdslib.audit.report import AuditReport
 from mdslib.errors import AuditError, MdsError
 from mdslib.events import Kind
 from mdslib.instruments import Instrument
+from mdslib.live.batch import HALT, RESUME
 from mdslib.live.day_audit import audit_run
 from mdslib.live.latency import Latency
-from mdslib.live.batch import HALT, RESUME
 from mdslib.protocols import Position, Records
 from mdslib.store.tapereader import TapeReader
 
