@@ -382,12 +382,12 @@ class Engine:
             self._batch([], self.clock.now())
             self._begin_end(CLOSED)
 
-    def _begin_end(self, why: str) -> None:
-        if self._ending.begin(why):
     def _calm_after_a_gap(self) -> bool:
         """Tell whether all has come of a day whose frames can't be counted any more, since some were lost."""
         return self.gaps.count > 0 and not self.gaps.open and monotonic_ns() - self._free_since > AFTER_A_GAP
 
+    def _begin_end(self, why: str) -> None:
+        if self._ending.begin(why):
             self.log("ending", why=why)
 
     def _looked(self, look: Look, now: int, sides: Sides) -> list[Records]:
