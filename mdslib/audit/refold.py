@@ -14,6 +14,7 @@ from mdslib.events import Kind
 from mdslib.protocols import Records
 from mdslib.risk import make_limits
 from mdslib.strategy import Fold, Strategy
+from mdslib.strategy.decide import count_decisions
 from mdslib.tape import FIRST_SEQ, TapeHeader, machine_class, versions
 
 
@@ -119,13 +120,17 @@ def _decided(records: Records, again: _Again, since: int) -> Finding:
     difference = compare_decisions(records, again.decisions, since) or difference or doubled(records)
     if difference is not None:
         return Finding("decisions", Outcome.FAILED, f"first difference: {difference}")
-    fates = first_fates(records)["kind"].tolist()
+    fates = first_fates(records[records["seq"] >= since])["kind"].tolist()
     counts = ", ".join(f"{fates.count(int(kind))} {word}" for kind, word in _WORDS.items())
+    decisions = again.decisions[again.decisions["seq"] >= since]
+    made = count_decisions(decisions)
+    follow = len(decisions) - made
+    by_themselves = f" and {follow:,} that followed by themselves" if follow else ""
     raised = f"; the model raised on record {fault}, there and here" if fault else ""
     return Finding(
         "decisions",
         Outcome.PASSED,
-        f"{len(records):,} records folded again, {len(fates):,} decisions bit-equal ({counts}){raised}",
+        f"{len(records):,} records folded again, {made:,} decisions{by_themselves} bit-equal ({counts}){raised}",
     )
 
 
@@ -137,7 +142,8 @@ def _state(again: _Again, digest: str) -> Finding:
         return Finding(
             "state",
             Outcome.FAILED,
-            "the tape has no CLOSE record: the session did not end; start it again to resume it",
+            "the tape has no CLOSE record: the run was cut short, so how it ended is not known; "
+            "started again with the same folder, a run goes on where its tape ends",
         )
     if not digest:
         return Finding(

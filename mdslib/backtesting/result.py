@@ -17,6 +17,7 @@ from mdslib.protocols import Records
 from mdslib.risk import Denial, Limits
 from mdslib.stats import MOST_SAMPLES, Curve, Fills
 from mdslib.strategy.contract import Strategy
+from mdslib.strategy.decide import count_decisions
 from mdslib.strategy.source import marking_kind
 from mdslib.table import MarketData
 
@@ -149,7 +150,7 @@ class Result:
             "limits": None if self.limits is None else self.limits._asdict(),
             "latency_ns": self.latency,
             "events": self.count,
-            "decisions": int(np.count_nonzero(self._asked)),
+            "decisions": count_decisions(self.decisions),
             "buys": self.buys,
             "sells": self.sells,
             "denied": self.denied,

@@ -12,7 +12,7 @@ from mdslib.live.orderflow import Sides
 from mdslib.protocols import Records
 from mdslib.tape import Side, SideKind
 
-REDUCE, HALT = 1, 2  # CONTROL codes
+RESUME, REDUCE, HALT = 0, 1, 2  # CONTROL codes
 _MARKET = bytes((Kind.TRADE, Kind.QUOTE, Kind.BAR))
 
 

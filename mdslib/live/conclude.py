@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mdslib.audit.report import AuditReport, Finding, Outcome
 from mdslib.errors import BrokerError, CredentialError, FeedError, MdsError, ModelError, ModelRaised
 from mdslib.live.closeout import Closeout, named
+from mdslib.live.ending import CLOSED
 from mdslib.live.engine import Engine
 from mdslib.live.verdict import ExitCode, Verdict, exit_code
 from mdslib.protocols import Broker, OrderState
@@ -92,7 +93,20 @@ def verdict_of(engine: Engine, report: DayReport) -> Verdict:
         code = ExitCode.MODEL_RAISED if isinstance(failure, ModelRaised | ModelError) else exit_code(type(failure))
         left = f"; {wrong}" if _may_fill(report.audit, engine) else ""
         return Verdict(code, f"{failure}{left}", "session", details)
-    return Verdict(ExitCode.OK, f"{engine.reason}; audit passed", "session", details)
+    said = "; ".join(part for part in (engine.reason, report.halt, f"audit {audit.summary()}") if part)
+    if not len(report.market):  # where somebody ended it early, there was perhaps no time for one
+        code = ExitCode.CONFIG if engine.reason == CLOSED else ExitCode.OK
+        return Verdict(code, f"{_no_event(engine, report)}; {said}", "session", details)
+    return Verdict(ExitCode.OK, said, "session", details)
+
+
+def _no_event(engine: Engine, report: DayReport) -> str:
+    """Say that nothing came of what was subscribed."""
+    asked = " and ".join(f"{kind.name.lower()}s" for kind in engine.fold.strategy.market_kinds) or "events"
+    outside = sum(report.tally.outside.values())
+    told = f" ({outside:,} came before the open or after the close)" if outside else ""
+    symbols = ", ".join(instrument.symbol for instrument in report.instruments)
+    return f"no market event arrived{told}: does the feed send {asked} of {symbols}?"
 
 
 def _may_fill(audit: AuditReport, engine: Engine) -> bool:

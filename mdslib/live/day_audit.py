@@ -12,11 +12,13 @@ import numpy as np
 from mdslib.audit import AuditReport, Finding, audit, compare_orders, compare_sent
 from mdslib.audit.report import Outcome
 from mdslib.audit.sent import MARKET
-from mdslib.errors import AuditError
+from mdslib.errors import AuditError, TapeError
 from mdslib.events import Kind, Status
 from mdslib.protocols import OrderState
 from mdslib.store.tapefile import TapeReader
 from mdslib.strategy import Strategy, find_model
+
+EXCHANGE_CLOCKS = ("stepped", "scaled")  # of a header: a local exchange set the time
 
 
 def audit_run(run_dir: Path, model: str | Path | Strategy | None = None) -> AuditReport:
@@ -33,14 +35,12 @@ def audit_run(run_dir: Path, model: str | Path | Strategy | None = None) -> Audi
     -------
     AuditReport
         The tape is whole; decisions and state fold again bit-equal; and with ``sent/``, nothing was lost, and the
-        exchange's orders are the tape's.
+        exchange's orders are the tape's. A damaged tape is a finding that failed, and the only one.
 
     Raises
     ------
     AuditError
         If the folder holds no run.
-    TapeError
-        If the tape is damaged.
     ModelError
         If the model can't be found.
 
@@ -55,7 +55,11 @@ def audit_run(run_dir: Path, model: str | Path | Strategy | None = None) -> Audi
             f"{run_dir} must hold a run's tape/ folder, and does not; give the folder of one run, as `mds live` "
             "printed it"
         )
-    with TapeReader(run_dir / "tape") as tape:
+    try:
+        opened = TapeReader(run_dir / "tape")
+    except TapeError as error:
+        return AuditReport(run_dir.resolve().name, (Finding("tape", Outcome.FAILED, str(error)),))
+    with opened as tape:
         report = _whole(tape)
         for part in _parts(tape, model):
             report += part
@@ -93,12 +97,22 @@ def _at_the_exchange(tape: TapeReader, folder: Path) -> AuditReport:
     from mdslib.sim.log import read_orders, read_sent
 
     report, header = AuditReport("", ()), tape.header
+    local = header.clock in EXCHANGE_CLOCKS
     if (folder / "sent.json").is_file():
         sent = read_sent(folder, [instrument.symbol for instrument in header.instruments])
         report += compare_sent(tape.records(), np.asarray(sent), header.instruments, _until(tape))
+    elif local:
+        report += _without(folder / "sent.json", "sent")
     if (folder / "orders.jsonl").is_file():
         report += compare_orders(tape.records(), header, [_state(order) for order in read_orders(folder)])
+    elif local:
+        report += _without(folder / "orders.jsonl", "orders", "fills")
     return report
+
+
+def _without(file: Path, *names: str) -> AuditReport:
+    text = f"the local exchange left no {file.parent.name}/{file.name} here; mds sim --log writes it"
+    return AuditReport("", tuple(Finding(name, Outcome.NOT_COMPARED, text) for name in names))
 
 
 def _until(tape: TapeReader) -> int | None:

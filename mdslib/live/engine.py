@@ -320,13 +320,13 @@ class Engine:
             return self._failed(item[1], now, sides)
         if what == "stop" and not self.reason:
             self._begin_end(item[1])
-            return [self._control(FLATTEN if self._flatten_on_stop else HALT, item[1], now, sides)]
+            return [self._control(FLATTEN if self._flatten_on_stop else HALT, item[1], now, sides, ending=True)]
         if what == "barrier" and item[1]["phase"] == "end":
             self._last_frame = int(item[1].get("frames", 0))
         return []
 
-    def _control(self, code: int, why: str, now: int, sides: Sides) -> Records:
-        record = control_record(code, now, now)
+    def _control(self, code: int, why: str, now: int, sides: Sides, *, ending: bool = False) -> Records:
+        record = control_record(code, now, now, ending=ending)
         sides.append((record, Side(0, SideKind.COMMAND, why)))
         self.log("control", code=code, why=why)
         if code == HALT:
@@ -395,7 +395,7 @@ class Engine:
         assert self.closeout is not None
         found = []
         if self.closeout.heard(look):
-            found.append(self._control(HALT, "the session has ended: what works is canceled", now, sides))
+            found.append(self._control(HALT, "the session has ended: what works is canceled", now, sides, ending=True))
         return found + [self.flow.from_state(state, now, sides) for state in look.states]
 
     def _finish(self) -> None:

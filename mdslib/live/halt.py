@@ -8,6 +8,7 @@ from mdslib.errors import SessionError
 from mdslib.live.verdict import replace_file
 
 HALT = "HALT"
+LONGEST = 500  # characters of a reason that go onto the tape
 VENUE = "venue"  # in the run folder: the trading API that its orders went to
 
 
@@ -19,6 +20,19 @@ def halt_files(run_dir: Path) -> tuple[Path, Path]:
 def halted(files: tuple[Path, ...]) -> bool:
     """Tell whether one of the files is there."""
     return any(file.exists() for file in files)
+
+
+def why_halted(files: tuple[Path, ...]) -> str:
+    """Say who halted and why, from the first of the files that is there; by a person's hand it may be empty."""
+    file = next((file for file in files if file.exists()), None)
+    if file is None:
+        return "mds halt"
+    try:
+        who = file.owner()
+        why = " ".join(file.read_text(encoding="utf-8", errors="replace").split())[:LONGEST]
+    except (OSError, KeyError) as error:  # gone again, not ours to read, or an owner without a name
+        return f"mds halt ({error})"
+    return f"mds halt by {who}: {why}" if why else f"mds halt by {who}"
 
 
 def write_halt(folder: Path, why: str) -> Path:

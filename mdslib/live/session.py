@@ -25,7 +25,7 @@ from mdslib.live.closeout import Closeout
 from mdslib.live.conclude import books, interrupts, unrecorded, verdict_of
 from mdslib.live.display import Display
 from mdslib.live.engine import Engine
-from mdslib.live.halt import VENUE, halt_files, halted
+from mdslib.live.halt import VENUE, halt_files, halted, why_halted
 from mdslib.live.keeper import Keeper
 from mdslib.live.log import SessionLog
 from mdslib.live.plan import LivePlan, make_plan
@@ -325,7 +325,7 @@ class Session:
                 engine.stop("a person or the supervisor asked for it")
             if not halted_already and halted(files):
                 halted_already = True
-                engine.command(HALT, "mds halt")
+                engine.command(HALT, why_halted(files))
         display.show(_line(engine, keeper), last=True)
 
     def _beat(self, beat: int) -> None:

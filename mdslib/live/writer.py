@@ -20,6 +20,7 @@ from mdslib.protocols import Records
 from mdslib.risk import Denial, denial_text
 from mdslib.store.tapefile import TapeWriter
 from mdslib.strategy import Fold
+from mdslib.strategy.decide import count_decisions
 from mdslib.tape import Side, SideKind
 
 
@@ -95,7 +96,7 @@ class Writer:
     def _carry_out(self, decisions: Records, now: int) -> None:
         """Write intents and denials, then hand the orders to the workers."""
         intents = self.desk.take(decisions, now)
-        self.tally.decisions += len(decisions)
+        self.tally.decisions += count_decisions(decisions)
         if len(intents.records):
             for row in intents.records[intents.records["kind"] == int(Kind.DENIED)]:
                 self.flow.note_denial(int(row["code"]), float(row["f2"]), float(row["f3"]))

@@ -55,7 +55,8 @@ def is_blocked(runs_dir: Path) -> str | None:
         return None
     told = _entries(path)
     first = told[0] if told else {}
-    found = next((f["text"] for f in first.get("findings", []) if f["outcome"] != "passed"), "the file says no more")
+    wrong = (f["text"] for f in first.get("findings", []) if f["outcome"] in ("failed", "not comparable"))
+    found = next(wrong, "the file says no more")
     more = f" (and {len(told) - 1} later audits)" if len(told) > 1 else ""
     return (
         f"the audit of {first.get('title') or first.get('run') or 'an earlier run'} did not pass{more}: {found}. "

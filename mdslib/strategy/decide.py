@@ -300,6 +300,11 @@ def take_status(account: Records, risk: Records, k: int, code: int, luld: int) -
             risk[0].state |= SOME_HALTED
 
 
+def count_decisions(decisions: Records) -> int:
+    """Return how many decisions the model made itself, denied ones included; releases follow by themselves."""
+    return len(decisions) - decisions["verb"].tobytes().count(RELEASE)
+
+
 @jit
 def flatten_now(core: Core, seq: int, ts: int, out: Records, n: int) -> int:
     """Call `flatten` from outside a driver."""

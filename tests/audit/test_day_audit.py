@@ -126,6 +126,38 @@ def test_a_session_that_never_closed_fails(tmp_path: Path, run_dir: Path) -> Non
     assert "✗ state: the tape has no CLOSE record" in str(audit_run(tmp_path / "killed"))
 
 
+def test_a_tape_that_is_damaged_fails_the_audit_and_names_the_record(
+    run_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = run_dir / "tape" / "00000001.tape"
+    data = bytearray(file.read_bytes())
+    data[-96 * 50 + 20] ^= 1
+    file.write_bytes(data)
+    report = audit_run(run_dir)
+    assert [(finding.name, finding.outcome) for finding in report.findings] == [("tape", Outcome.FAILED)]
+    assert "00000001.tape: record " in report.findings[0].text
+    assert mds(["audit", str(run_dir)]) == 1, "the answer is no, as for every audit that did not pass"
+    told = capsys.readouterr()
+    assert told.out.startswith("audit of 20131008\n✗ tape: 00000001.tape: record ")
+    assert told.err == ""
+
+
+def test_a_run_on_a_local_exchange_without_its_log_says_what_was_not_compared(
+    tmp_path: Path, run_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    header = dataclasses.replace(TapeReader(run_dir / "tape").header, clock="scaled")
+    run = write_run(tmp_path / "rehearsal", header)
+    assert mds(["audit", str(run)]) == 0
+    told = capsys.readouterr().out
+    assert "- sent: the local exchange left no sent/sent.json here; mds sim --log writes it" in told
+    assert "- orders: the local exchange left no sent/orders.jsonl here" in told
+    assert told.endswith("verdict: passed, but for sent, orders, fills, which could not be compared\n")
+
+
+def test_a_run_at_a_venue_that_keeps_no_such_log_says_nothing_of_it(run_dir: Path) -> None:
+    assert audit_run(run_dir).last() == "verdict: passed"
+
+
 def test_an_edited_model_that_decides_otherwise_is_not_comparable(
     run_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from .rehearsal import (
     DAY,
     KEYS,
     exchange_for,
+    lockstep,
     made_trades,
     of_kind,
     parameters,
@@ -95,6 +97,16 @@ def test_nothing_is_lost_and_the_audit_passes(rules: str, tmp_path: Path) -> Non
     assert verdict.reason == "the session closed; audit passed"
 
 
+def test_verdict_audit_and_back_test_count_the_same_decisions(tmp_path: Path) -> None:
+    """A flip is one decision of the model, although its second half follows by itself once the first has filled."""
+    data = made_trades(600)
+    report, tested = lockstep(data, "volume_modulo", tmp_path / "run", rules="alpaca", params={"shares": 3.0})
+    decided = next(finding.text for finding in report.audit.findings if finding.name == "decisions")
+    count, follow = re.search(r"again, ([\d,]+) decisions and ([\d,]+) that followed by themselves", decided).groups()  # type: ignore[union-attr]
+    assert int(follow) > 0
+    assert int(count) == report.figures()["decisions"] == tested.to_json()["decisions"]
+
+
 def test_free_mode_follows_the_events_as_fast_as_they_are_read(tmp_path: Path) -> None:
     report = rehearse(made_trades(20_000), "volume_modulo", tmp_path / "run", sim={"mode": "free", "batch": 50})
     assert report.audit.ok, report.audit.lines()
@@ -157,6 +169,29 @@ def test_a_start_in_mid_session_leaves_out_the_timers_that_are_past(tmp_path: Pa
 def test_a_holiday_has_no_session() -> None:
     with pytest.raises(SessionError, match="no session on 2025-07-04 at NYSE: July 4th"):
         Session.from_parameters(model="volume_modulo", date="2025-07-04")
+
+
+QUOTES = """
+from mdslib import Quote, hold, strategy
+
+@strategy(on=Quote)
+def on_quotes(quote, state, account, p):
+    return hold()
+"""
+
+
+def test_a_session_that_no_market_event_reached_is_not_ok(tmp_path: Path) -> None:
+    """The exchange plays trades, the model asks for quotes: the venue takes the subscription and sends nothing."""
+    (tmp_path / "on_quotes.py").write_text(QUOTES)
+    report = rehearse(made_trades(300), tmp_path / "on_quotes.py", tmp_path / "run", sim=FAST)
+    assert report.audit.ok, report.audit.lines()
+    assert len(report.market) == 0
+    verdict = Verdict.read(tmp_path / "run")
+    assert verdict is not None
+    assert verdict.code is ExitCode.CONFIG, "starting again can't help"
+    assert verdict.reason == (
+        "no market event arrived: does the feed send quotes of SPY?; the session closed; audit passed"
+    )
 
 
 # Ended early ----------------------------------------------------------------------------------------------------------
@@ -227,6 +262,10 @@ def test_an_interrupt_before_the_first_event_ends_it_cleanly(tmp_path: Path) -> 
     assert report.reason == "stopped before the session began"
     assert report.audit.ok, report.audit.lines()
     assert report.figures()["events"] == 0
+    verdict = Verdict.read(run)
+    assert verdict is not None
+    assert verdict.code is ExitCode.OK, "there was no time for an event"
+    assert verdict.reason.startswith("no market event arrived: ")
     assert report.figure() is not None
 
 
@@ -248,7 +287,11 @@ def test_the_halt_file_forbids_new_orders_and_cancels_those_that_work(tmp_path: 
     assert_ended_cleanly(report, tmp_path / "run", "a person or the supervisor asked for it")
     assert {order["status"] for order in left} == {"canceled"}
     assert of_kind(report, Kind.CONTROL)["code"].tolist() == [2, 2]
-    assert sides_of(tmp_path / "run", Kind.CONTROL)[0] == "mds halt"
+    said = f"mds halt by {Path(tmp_path).owner()}: enough"
+    assert sides_of(tmp_path / "run", Kind.CONTROL)[0] == said
+    assert re.fullmatch(rf"trading was halted at 2025-06-12T\d\d:\d\d:\d\d UTC: {said}", report.halt)
+    assert Verdict.read(tmp_path / "run").reason == f"{report.reason}; {report.halt}; audit passed"  # type: ignore[union-attr]
+    assert report.summary().loc["halted"].item() == report.halt
 
 
 def test_mds_halt_cancels_by_itself_while_the_deciding_thread_hangs(tmp_path: Path) -> None:
@@ -269,7 +312,7 @@ def test_mds_halt_cancels_by_itself_while_the_deciding_thread_hangs(tmp_path: Pa
     assert f"halted: {tmp_path / 'HALT'} forbids new orders" in out
     assert "asked the broker to cancel" in out
     assert report.audit.ok, "\n".join(report.audit.lines())
-    assert sides_of(tmp_path / "run", Kind.CONTROL)[0] == "mds halt"
+    assert sides_of(tmp_path / "run", Kind.CONTROL)[0] == f"mds halt by {tmp_path.owner()}: a person said so"
 
 
 # Refused --------------------------------------------------------------------------------------------------------------
