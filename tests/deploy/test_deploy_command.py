@@ -17,9 +17,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "config"
 
 
-def test_a_users_units_are_written_and_the_next_commands_named(
-    home: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_users_units_are_written_and_the_next_commands_named(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(BASE) == 0
     out = capsys.readouterr().out
     units = home / "systemd" / "user"

@@ -23,7 +23,7 @@ def deployment(tmp_path: Path) -> Deployment:
         name="mdslib-live",
         model="volume_modulo",
         symbols=["SPY"],
-        arguments=["volume_modulo", "--symbol", "SPY", "--set", "note=50% of $x \"now\""],
+        arguments=["volume_modulo", "--symbol", "SPY", "--set", 'note=50% of $x "now"'],
         python=Path(sys.executable),
         runner=runner,
         workdir=tmp_path,
@@ -41,9 +41,7 @@ def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
     if not shutil.which("systemd-analyze"):
         pytest.skip("systemd-analyze is not on this machine")
     environment = os.environ | {"TZ": "UTC"}
-    return subprocess.run(
-        ["systemd-analyze", *arguments], capture_output=True, text=True, check=False, env=environment
-    )
+    return subprocess.run(["systemd-analyze", *arguments], capture_output=True, text=True, check=False, env=environment)
 
 
 def install(files: dict[str, str], folder: Path) -> None:
