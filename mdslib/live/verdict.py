@@ -23,7 +23,7 @@ class ExitCode(IntEnum):
 
     OK = 0  # the session ran to its end and its audit passed, or there was no session today
     AUDIT_FAILED = 1  # the day's record does not add up; the next start is blocked until a person clears it
-    CONFIG = 2  # a setting, credential, model or parameter is wrong; starting again can't help
+    CONFIG = 2  # a setting, key, model or symbol is wrong, or the feed is not in the plan; starting again can't help
     MODEL_RAISED = 3  # the model raised or answered nonsense; trading halted
     VENUE = 4  # the feed or the broker failed; starting again may help
     KERNEL = 5  # the notebook's kernel died, hung, or did not end in time
@@ -37,6 +37,7 @@ class ExitCode(IntEnum):
 _CODES: tuple[tuple[type[BaseException], ExitCode], ...] = (
     (errors.AuditError, ExitCode.AUDIT_FAILED),
     (errors.ModelRaised, ExitCode.MODEL_RAISED),
+    (errors.FeedRefused, ExitCode.CONFIG),  # for good: a feed that is not in the plan, a symbol that is none
     (errors.FeedError, ExitCode.VENUE),
     (errors.BrokerError, ExitCode.VENUE),
     (errors.MdsError, ExitCode.CONFIG),
@@ -48,7 +49,7 @@ def exit_code(error: type[BaseException]) -> ExitCode:
 
     Examples
     --------
-    >>> exit_code(errors.FeedRefused).name, exit_code(errors.CredentialError).name, exit_code(ZeroDivisionError).name
+    >>> exit_code(errors.FeedError).name, exit_code(errors.FeedRefused).name, exit_code(ZeroDivisionError).name
     ('VENUE', 'CONFIG', 'NOTEBOOK')
     """
     return next((code for kind, code in _CODES if issubclass(error, kind)), ExitCode.NOTEBOOK)

@@ -131,7 +131,7 @@ def test_a_wrong_data_key(tmp_path: Path) -> None:
     with pytest.raises(FeedRefused, match="error 402 'auth failed'") as met:
         rehearse(made_trades(10), "volume_modulo", tmp_path / "run", sim=FAST | pair("TRADE"))
     assert "ALPACA_DATA_PUBLIC_KEY and ALPACA_DATA_SECRET_KEY" in str(met.value)
-    assert exit_code(type(met.value)) is ExitCode.VENUE
+    assert exit_code(type(met.value)) is ExitCode.CONFIG
 
 
 def test_a_wrong_trading_key(tmp_path: Path) -> None:
@@ -144,6 +144,7 @@ def test_a_feed_that_is_not_in_the_plan(tmp_path: Path) -> None:
     with pytest.raises(FeedRefused, match="error 409") as met:
         rehearse(made_trades(10), "volume_modulo", tmp_path / "run", sim=FAST | {"feeds": ("iex",)}, feed="sip")
     assert "the feed 'sip' is not in this account's plan; feed='iex' is in every plan" in str(met.value)
+    assert exit_code(type(met.value)) is ExitCode.CONFIG  # systemd leaves it to a person
 
 
 def test_the_only_connection_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -157,7 +157,7 @@ def test_twenty_thousand_printed_lines_neither_fail_the_run_nor_are_lost(noteboo
     [
         ("from mdslib.errors import CredentialError\nraise CredentialError('X is not set')", ExitCode.CONFIG,
          "cell 4 raised CredentialError: X is not set"),
-        ("from mdslib.errors import FeedRefused\nraise FeedRefused('409')", ExitCode.VENUE,
+        ("from mdslib.errors import FeedRefused\nraise FeedRefused('409')", ExitCode.CONFIG,
          "cell 4 raised FeedRefused: 409"),
         ("1 / 0", ExitCode.NOTEBOOK, "cell 4 raised ZeroDivisionError: division by zero"),
         ("pass", ExitCode.NOTEBOOK, "the notebook ended without a verdict: its session never ran"),
