@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mdslib.audit.report import AuditReport
-from mdslib.desk import ENDING
 from mdslib.errors import AuditError, MdsError
 from mdslib.events import Kind
 from mdslib.instruments import Instrument
-from mdslib.live.batch import HALT, RESUME
 from mdslib.live.day_audit import audit_run
 from mdslib.live.latency import Latency
 from mdslib.protocols import Position, Records
@@ -29,14 +26,6 @@ if TYPE_CHECKING:
     from mdslib.plot import Lane
 
 
-class Command(NamedTuple):
-    """A CONTROL record: time (ns UTC), code, and who said it and why."""
-
-    ts: int
-    code: int
-    why: str
-
-
 @dataclass(frozen=True, eq=False, repr=False)
 class DayReport:
     """Figures, plots and verdict of one session.
@@ -49,8 +38,6 @@ class DayReport:
         The tape folded again, compared with the exchange's log where there is one, and our books with the venue's.
     failure : MdsError or None
         What ended or halted the session, if anything did.
-    commands : tuple of Command
-        What a person or the session commanded: halt, reduce, go flat, resume.
     """
 
     title: str
@@ -66,7 +53,6 @@ class DayReport:
     to_answer: Latency
     reason: str
     feed_counts: dict[str, int]
-    commands: tuple[Command, ...]
 
     @classmethod
     def of(
@@ -75,7 +61,6 @@ class DayReport:
         """Read the tape of a finished session, audit it, and return the report."""
         with TapeReader(plan.run_dir / "tape") as tape:
             records = np.array(tape.records())
-            commands = tuple(_commands(tape, records))
         audit = audit_run(plan.run_dir, plan.strategy) + books
         return cls(
             title=f"{plan.strategy.name} on {', '.join(i.symbol for i in plan.instruments)}, {plan.date}",
@@ -90,21 +75,8 @@ class DayReport:
             decision=engine.decision,
             to_answer=engine.workers.to_answer,
             reason=engine.reason,
-            commands=commands,
             feed_counts={"order calls that failed": len(engine.workers.failures), **engine.tally.feed},
         )
-
-    @cached_property
-    def halt(self) -> str:
-        """Who halted trading, and when; empty where it was not halted, was resumed, or only its end halted it."""
-        found = ""
-        for command in self.commands:
-            if command.code == HALT and command.why != self.reason:
-                when = np.datetime64(command.ts, "ns").astype("M8[s]")
-                found = found or f"trading was halted at {when} UTC: {command.why}"
-            elif command.code == RESUME:
-                found = ""
-        return found
 
     # Data of the plots -------------------------------------------------------------------------------------------
 
@@ -179,7 +151,6 @@ class DayReport:
             "handover": self.handover.summary(),
             "answer": self.to_answer.summary(),
             "audit": self.audit.verdict,
-            "halted": self.halt,
             "failure": None if self.failure is None else str(self.failure),
         }
 
@@ -191,7 +162,6 @@ class DayReport:
         rows: dict[str, object] = {
             "session": self.title,
             "ended because": self.reason,
-            "halted": self.halt or "no",
             "events": f"{f['events']:,}",
             "decisions": f"{f['decisions']:,}",
             "orders sent": f"{f['orders']:,}",
@@ -200,7 +170,7 @@ class DayReport:
             "profit": f"{f['equity'] - self.equity_curve()[1][0]:,.2f}",
             "positions left alone": ", ".join(f"{s} {p.qty:+g}" for s, p in self.others.items()) or "none",
             "failure": f["failure"] or "none",
-            "audit": self.audit.summary(),
+            "audit": self.audit.verdict,
         }
         return pd.DataFrame({"": rows})
 
@@ -260,12 +230,6 @@ class DayReport:
 
     def __repr__(self) -> str:
         return f"DayReport({self.title}: {self.reason}; audit {self.audit.verdict})"
-
-
-def _commands(tape: TapeReader, records: Records) -> Iterator[Command]:
-    """Yield what a person or the session commanded while it ran; what belongs to its end alone is left out."""
-    for row in records[(records["kind"] == int(Kind.CONTROL)) & (records["flag"] != ENDING)]:
-        yield Command(int(row["ts_event"]), int(row["code"]), tape.text(row))
 
 
 def _price(kind: Kind, rows: Records) -> np.ndarray:
