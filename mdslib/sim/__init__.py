@@ -2,9 +2,8 @@
 
 from mdslib.sim.exchange import Exchange
 from mdslib.sim.faults import Script, catalogue, load_script, parse_script
-from mdslib.sim.log import read_orders, read_sent
+from mdslib.sim.log import read_faults, read_orders, read_sent
 from mdslib.sim.options import Mode, SimOptions
-from mdslib.sim.throw.log import read_faults
 
 __all__ = [
     "Exchange",

@@ -5,8 +5,9 @@ In the folder of a run::
     sent-0001.rec   RECORD rows, in the order sent, of the first data connection; sent-0002.rec of the second, ...
     sent.json       symbols; per connection: feed, frames, counts by kind, SHA-256 of its rows
     orders.jsonl    a line for each order event (as on trade_updates) and for each refused request
+    faults.jsonl    a line for each thing that a fault script threw; see `mdslib.sim.throw.log`
 
-`read_sent` and `read_orders` read them back, so that an audit can compare a session's tape with them.
+`read_sent`, `read_orders` and `read_faults` read them back, so that an audit can compare a session's tape with them.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from mdslib.events import RECORD, Kind
 
 Array = npt.NDArray[Any]
 _WRITE = 4096  # rows
+FAULTS = "faults.jsonl"
 
 
 @dataclass
@@ -89,7 +91,7 @@ class RunLog:
         if folder is not None:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                for old in folder.glob("sent-*.rec"):
+                for old in (*folder.glob("sent-*.rec"), *folder.glob(FAULTS)):
                     old.unlink()
                 self._orders = (folder / "orders.jsonl").open("w", encoding="utf-8")
             except OSError as error:
@@ -213,3 +215,28 @@ def read_orders(folder: str | Path) -> list[dict[str, Any]]:
         events = orders.get(order["id"], {"events": []})["events"]
         orders[order["id"]] = order | {"events": [*events, entry]}
     return list(orders.values())
+
+
+def read_faults(folder: str | Path) -> list[dict[str, Any]]:
+    """Return what an exchange threw in a run, in order.
+
+    Parameters
+    ----------
+    folder : path
+        The run folder of `mds sim --log`.
+
+    Returns
+    -------
+    list of dict
+        ``fault`` (its number in the script, from 1), ``what``, ``phase`` (``began``, ``hit``, ``ended`` or ``never``),
+        ``now`` (ns UTC), ``at`` (the same as text), and what the phase has to tell.
+
+    Raises
+    ------
+    DataError
+        Where no fault script was played.
+    """
+    path = Path(folder) / FAULTS
+    if not path.is_file():
+        raise DataError(f"{folder} holds no {FAULTS}, so no fault script was played there; start it with --faults")
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

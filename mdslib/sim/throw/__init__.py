@@ -2,7 +2,6 @@
 
 from mdslib.sim.throw.calls import FaultyApp
 from mdslib.sim.throw.lines import Frame, Line, update_frame
-from mdslib.sim.throw.log import read_faults
 from mdslib.sim.throw.thrower import Thrower
 
-__all__ = ["FaultyApp", "Frame", "Line", "Thrower", "read_faults", "update_frame"]
+__all__ = ["FaultyApp", "Frame", "Line", "Thrower", "update_frame"]

@@ -6,7 +6,7 @@ One line each, in order, with nothing that differs between two equal runs::
     {"fault":1,"what":"mute","phase":"ended","now":...,"at":...,"hits":41,"messages":3210}
 
 ``phase`` is ``began``, ``hit`` (with what was hit), ``ended`` (with counts) or ``never`` (the day ended before).
-``fault`` is the fault's number in the script, from 1.
+``fault`` is the fault's number in the script, from 1. `mdslib.sim.read_faults` reads it back.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ import json
 from pathlib import Path
 from typing import IO, Any
 
-from mdslib.errors import DataError
+from mdslib.sim.log import FAULTS
 from mdslib.sim.throw.standing import Standing
 from mdslib.sim.wire import stamp
 
-FILE = "faults.jsonl"
 _MOST_HITS = 1000  # lines of single hits a fault; all are counted
 
 
@@ -28,7 +27,7 @@ class FaultLog:
 
     def __init__(self, folder: Path | None) -> None:
         self.entries: list[dict[str, Any]] = []
-        self._file: IO[str] | None = None if folder is None else (folder / FILE).open("w", encoding="utf-8")
+        self._file: IO[str] | None = None if folder is None else (folder / FAULTS).open("w", encoding="utf-8")
 
     def note(self, standing: Standing, phase: str, now: int, **more: Any) -> None:
         """Append a line; it survives a kill of the process."""
@@ -45,27 +44,3 @@ class FaultLog:
         if self._file is not None:
             self._file.close()
             self._file = None
-
-
-def read_faults(folder: str | Path) -> list[dict[str, Any]]:
-    """Return what an exchange threw in a run, in order.
-
-    Parameters
-    ----------
-    folder : path
-        The run folder of `mds sim --log`.
-
-    Returns
-    -------
-    list of dict
-        As in the module's description.
-
-    Raises
-    ------
-    DataError
-        Where no fault script was played.
-    """
-    path = Path(folder) / FILE
-    if not path.is_file():
-        raise DataError(f"{folder} holds no {FILE}, so no fault script was played there; start it with --faults")
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

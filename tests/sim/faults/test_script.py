@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -170,3 +172,9 @@ def test_the_script_in_the_documentation_is_one() -> None:
     page = (Path(__file__).resolve().parents[3] / "docs" / "reference" / "fault-scripts.md").read_text("utf-8")
     text = page.partition("```toml\n")[2].partition("```")[0]
     assert [what(entry) for entry in parse_script(text).faults] == ["disconnect", "http-error"]
+
+
+def test_naming_a_script_imports_neither_server_nor_compiler() -> None:
+    code = "import sys, mdslib.sim; print([n for n in ('uvicorn', 'starlette', 'mdslib.sim.core') if n in sys.modules])"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "[]"

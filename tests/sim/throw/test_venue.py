@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from mdslib.errors import ConfigError
+from mdslib.errors import ConfigError, DataError
 from mdslib.events import Kind
 from mdslib.sim import Exchange, read_faults, read_orders, read_sent
 from mdslib.table import MarketData
@@ -276,3 +276,8 @@ def test_the_exchange_in_a_process_of_its_own_takes_a_script_by_its_name() -> No
     with Exchange(steps(3), faults="post-504-order-taken") as exchange, calls(exchange) as client:
         assert [buy(client, name).status_code for name in "ab"] == [200, 504]
         assert httpx.get(f"{exchange.url}/sim/faults").json()["script"] == "post-504-order-taken"
+
+
+def test_a_folder_in_which_no_script_was_played(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"holds no faults\.jsonl, so no fault script was played there; start it with"):
+        read_faults(tmp_path)
