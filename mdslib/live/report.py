@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from mdslib.audit.report import AuditReport
+from mdslib.desk import ENDING
 from mdslib.errors import AuditError, MdsError
 from mdslib.events import Kind
 from mdslib.instruments import Instrument
+from mdslib.live.batch import HALT, RESUME
 from mdslib.live.day_audit import audit_run
 from mdslib.live.latency import Latency
 from mdslib.protocols import Position, Records
@@ -26,6 +29,14 @@ if TYPE_CHECKING:
     from mdslib.plot import Lane
 
 
+class Command(NamedTuple):
+    """A CONTROL record: time (ns UTC), code, and who said it and why."""
+
+    ts: int
+    code: int
+    why: str
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class DayReport:
     """Figures, plots and verdict of one session.
@@ -38,6 +49,8 @@ class DayReport:
         The tape folded again, compared with the exchange's log where there is one, and our books with the venue's.
     failure : MdsError or None
         What ended or halted the session, if anything did.
+    commands : tuple of Command
+        What a person or the session commanded: halt, reduce, go flat, resume.
     """
 
     title: str
@@ -53,6 +66,7 @@ class DayReport:
     to_answer: Latency
     reason: str
     feed_counts: dict[str, int]
+    commands: tuple[Command, ...]
 
     @classmethod
     def of(
@@ -61,6 +75,7 @@ class DayReport:
         """Read the tape of a finished session, audit it, and return the report."""
         with TapeReader(plan.run_dir / "tape") as tape:
             records = np.array(tape.records())
+            commands = tuple(_commands(tape, records))
         audit = audit_run(plan.run_dir, plan.strategy) + books
         return cls(
             title=f"{plan.strategy.name} on {', '.join(i.symbol for i in plan.instruments)}, {plan.date}",
@@ -75,8 +90,21 @@ class DayReport:
             decision=engine.decision,
             to_answer=engine.workers.to_answer,
             reason=engine.reason,
+            commands=commands,
             feed_counts={"order calls that failed": len(engine.workers.failures), **engine.tally.feed},
         )
+
+    @cached_property
+    def halt(self) -> str:
+        """Who halted trading, and when; empty where it was not halted, was resumed, or only its end halted it."""
+        found = ""
+        for command in self.commands:
+            if command.code == HALT and command.why != self.reason:
+                when = np.datetime64(command.ts, "ns").astype("M8[s]")
+                found = found or f"trading was halted at {when} UTC: {command.why}"
+            elif command.code == RESUME:
+                found = ""
+        return found
 
     # Data of the plots -------------------------------------------------------------------------------------------
 
@@ -151,6 +179,7 @@ class DayReport:
             "handover": self.handover.summary(),
             "answer": self.to_answer.summary(),
             "audit": self.audit.verdict,
+            "halted": self.halt,
             "failure": None if self.failure is None else str(self.failure),
         }
 
@@ -162,6 +191,7 @@ class DayReport:
         rows: dict[str, object] = {
             "session": self.title,
             "ended because": self.reason,
+            "halted": self.halt or "no",
             "events": f"{f['events']:,}",
             "decisions": f"{f['decisions']:,}",
             "orders sent": f"{f['orders']:,}",
@@ -170,7 +200,7 @@ class DayReport:
             "profit": f"{f['equity'] - self.equity_curve()[1][0]:,.2f}",
             "positions left alone": ", ".join(f"{s} {p.qty:+g}" for s, p in self.others.items()) or "none",
             "failure": f["failure"] or "none",
-            "audit": self.audit.verdict,
+            "audit": self.audit.summary(),
         }
         return pd.DataFrame({"": rows})
 
@@ -230,6 +260,12 @@ class DayReport:
 
     def __repr__(self) -> str:
         return f"DayReport({self.title}: {self.reason}; audit {self.audit.verdict})"
+
+
+def _commands(tape: TapeReader, records: Records) -> Iterator[Command]:
+    """Yield what a person or the session commanded while it ran; what belongs to its end alone is left out."""
+    for row in records[(records["kind"] == int(Kind.CONTROL)) & (records["flag"] != ENDING)]:
+        yield Command(int(row["ts_event"]), int(row["code"]), tape.text(row))
 
 
 def _price(kind: Kind, rows: Records) -> np.ndarray:
