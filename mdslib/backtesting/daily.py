@@ -47,7 +47,8 @@ def deciding_hours(data: MarketData, *, flatten: bool = False) -> np.ndarray:
                 "backtest(flatten=...) must be None on daily bars, received a time before the close: a day's one event"
                 " is its close; leave it out, or load shorter bars"
             )
-        return hours + np.array([0, 1])
+        closes_included: np.ndarray = hours + np.array([0, 1])
+        return closes_included
     _refuse_midnights(data, bars)
     return hours
 
