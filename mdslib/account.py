@@ -20,6 +20,7 @@ DUST = 5e-10
 # parked: the part of a flip that waits for the close before it.
 # flatten: 1 once the position is being closed for good.
 # halted: 1 while the venue has halted trading in the instrument.
+# tick, subtick, lot, fraction: the grid of orders, see `mdslib.instruments.Steps`; 0 where none is asked for.
 ACCOUNT = np.dtype(
     [
         ("position", "<f8"),
@@ -35,6 +36,10 @@ ACCOUNT = np.dtype(
         ("parked", "<f8"),
         ("flatten", "<i8"),
         ("halted", "<i8"),
+        ("tick", "<f8"),
+        ("subtick", "<f8"),
+        ("lot", "<f8"),
+        ("fraction", "<f8"),
     ]
 )
 

@@ -4,8 +4,43 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from mdslib.errors import ConfigError
+
+_EXACT = 2.0**53  # from here on every float is a whole number
+_FRACTION = 1e-9  # units: Alpaca takes quantities of up to nine decimals
+
+
+class Steps(NamedTuple):
+    """The grid that an order must lie on.
+
+    Attributes
+    ----------
+    tick, subtick : float
+        Step of a limit price of 1.00 and more, and of one below, in the instrument's currency.
+    lot, fraction : float
+        Step of a quantity, in units: of GTC and IOC orders, and of DAY orders.
+    """
+
+    tick: float
+    subtick: float
+    lot: float
+    fraction: float
+
+
+def on_grid(value: float, step: float) -> bool:
+    """Tell whether a number is a multiple of a step, to a millionth of the step and what a float can hold.
+
+    Examples
+    --------
+    >>> on_grid(0.1 + 0.2, 0.01), on_grid(145.321, 0.01), on_grid(12345.678901234, 1e-9)
+    (True, False, True)
+    """
+    steps = value / step
+    if not abs(steps) < _EXACT:
+        return steps == steps
+    return abs(steps - math.floor(steps + 0.5)) < 1e-6 + 5e-16 * abs(steps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,15 +54,17 @@ class Instrument:
     venue : str
         Where it trades or is fed from; ``alpaca`` by default.
     tick : float
-        Smallest price step, in `currency`.
+        Smallest price step, in `currency`; a stock in USD has a hundredth of it below 1.00 (US rule 612).
     lot : float
-        Smallest size step, in units; market sizes are integer counts of it.
+        Smallest size step, in units; market sizes are integer counts of it, and so are orders' quantities.
     currency : str
         ISO code of the price's currency.
     session : str
         Name of its trading calendar: ``NYSE``, or ``24/7``.
-    shortable, fractionable : bool
-        What the venue allows.
+    shortable : bool
+        Whether the venue lets it be sold short.
+    fractionable : bool
+        Whether the venue takes fractions of a lot, to nine decimals, in DAY orders.
 
     Examples
     --------
@@ -63,10 +100,27 @@ class Instrument:
         """``venue:symbol``."""
         return f"{self.venue}:{self.symbol}"
 
+    @property
+    def steps(self) -> Steps:
+        """The grid of its orders' prices and quantities. Source: alpaca.markets, Placing Orders; Fractional Trading.
+
+        Examples
+        --------
+        >>> Instrument("SPY", fractionable=True).steps
+        Steps(tick=0.01, subtick=0.0001, lot=1.0, fraction=1e-09)
+        """
+        stock = self.currency == "USD" and self.session != "24/7"
+        return Steps(
+            tick=self.tick,
+            subtick=self.tick / 100.0 if stock else self.tick,
+            lot=self.lot,
+            fraction=min(_FRACTION, self.lot) if self.fractionable else self.lot,
+        )
+
     def on_tick(self, price: float) -> bool:
         """Tell whether a price lies on the tick grid, to a millionth of a tick."""
-        steps = price / self.tick
-        return abs(steps - round(steps)) < 1e-6
+        steps = self.steps
+        return on_grid(price, steps.tick if price >= 1.0 else steps.subtick)
 
 
 def parse_instrument(text: str | Instrument) -> Instrument:

@@ -12,7 +12,8 @@ import numpy as np
 
 from mdslib.account import equity, gross_exposure
 from mdslib.errors import ConfigError, did_you_mean
-from mdslib.jit import jit, jit_quiet
+from mdslib.instruments import on_grid
+from mdslib.jit import jit, jit_inner, jit_quiet
 from mdslib.protocols import Records
 
 MINUTE = 60_000_000_000
@@ -42,6 +43,8 @@ class Denial(IntEnum):
     HALT_FILE = 12
     BACKFILL = 13  # between a GAP and its RESYNC
     INSTRUMENT_HALTED = 14
+    TICK = 15
+    LOT = 16
 
 
 class TradingState(IntEnum):
@@ -72,7 +75,7 @@ class Limits(NamedTuple):
     duplicate_ns : int
         An equal order (instrument, quantity, limit) within so many ns is denied; off, since a model may mean it.
     session : int
-        1 denies orders outside the instruments' regular session. In a back-test on daily bars the close counts as inside.
+        1 denies orders outside the instruments' regular session; in a back-test on daily bars the close is inside.
     """
 
     max_order_qty: float = 1_000.0
@@ -146,6 +149,29 @@ def in_session(risk: Records, hours: np.ndarray, ts: int) -> bool:
         h += 1
     risk[0].hour = h
     return bool(h < len(hours) and ts >= hours[h, 0])
+
+
+_on_grid = jit_inner(on_grid)
+
+
+@jit_inner
+def check_grid(account: Records, k: int, qty: float, limit: float, tif: int) -> tuple[int, float, float]:
+    """Check an order against the instrument's lot and tick; they are the venue's, and no setting lifts them.
+
+    Returns
+    -------
+    tuple of (int, float, float)
+        `Denial`, the step, the order's quantity or price; (0, 0, 0) where it lies on the grid.
+    """
+    a = account[k]
+    lot = a.fraction if tif == 0 else a.lot
+    if lot > 0.0 and not _on_grid(qty, lot):
+        return 16, lot, qty
+    if limit == limit:
+        tick = a.tick if limit >= 1.0 else a.subtick
+        if tick > 0.0 and not _on_grid(limit, tick):
+            return 15, tick, limit
+    return 0, 0.0, 0.0
 
 
 @jit
@@ -240,6 +266,9 @@ _SENTENCES = {
     Denial.PRICE_COLLAR: "price_collar is {bound:.2%}, the limit price is {value:.2%} from the last price",
     Denial.BUYING_POWER: "leverage allows {bound:,.2f} of gross exposure, it would be {value:,.2f}",
     Denial.DUPLICATE: "duplicate_ns is {bound:g}, an equal order was decided {value:g} ns before",
+    Denial.TICK: "prices step by {bound:g}, the limit price is {value:.9g}; round it to the tick",
+    Denial.LOT: "quantities step by {bound:g}, the order's is {value:.9g}; only a fractionable stock takes a fraction,"
+    " in a DAY order",
     Denial.HALT_FILE: "a person halted trading (mds halt)",
     Denial.BACKFILL: "market events were missed and are being filled in; orders flow again once the feed is whole",
     Denial.INSTRUMENT_HALTED: "the venue has halted trading in this instrument",

@@ -235,3 +235,12 @@ def test_limits_take_their_declared_types_and_keep_the_other_defaults() -> None:
     made = make_limits(max_position=10, max_orders_per_minute=20.0)
     assert made == Limits(max_position=10.0, max_orders_per_minute=20)
     assert [type(value) for value in made] == [type(value) for value in Limits()]
+
+
+def test_the_grid_s_denials_name_the_step_and_the_order_s_value() -> None:
+    assert denial_text(Denial.TICK, 0.01, 290.123) == (
+        "TICK: prices step by 0.01, the limit price is 290.123; round it to the tick"
+    )
+    assert denial_text(Denial.LOT, 1.0, 2.5) == (
+        "LOT: quantities step by 1, the order's is 2.5; only a fractionable stock takes a fraction, in a DAY order"
+    )

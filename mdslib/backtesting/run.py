@@ -220,7 +220,8 @@ class _Run:
         self.fingerprint = strategy_fingerprint(strategy)
         self.driver = load_driver(strategy, shape, self.fingerprint)
         count = len(data.instruments)
-        self.core: Core = new_core(count, limits, deciding_hours(data, flatten=flatten is not None), cash=cash)
+        hours = deciding_hours(data, flatten=flatten is not None)
+        self.core: Core = new_core(data.instruments, limits, hours, cash=cash)
         self.state = state_of(strategy, params)
         self.books: Books = new_books(count, cash)
         room = max(0, self.market.count // 4 + ROOM) + MARGIN + 2 * count  # untouched pages cost nothing

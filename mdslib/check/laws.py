@@ -17,6 +17,7 @@ from mdslib.check.case import Case
 from mdslib.check.outcome import differ, differ_decisions
 from mdslib.errors import MdsError
 from mdslib.events import Kind, Verb
+from mdslib.risk import Denial
 from mdslib.strategy.decide import ABSURD
 
 CUTS = 25
@@ -80,9 +81,11 @@ def _absurd(case: Case, decision: np.void) -> str:
             return f"quantity {asked:g}, which nobody means"
         if limit <= 0.0 or math.isinf(limit):
             return f"limit price {limit:g}"
-        instrument = case.data.instruments[int(decision["instrument"])]
-        if not math.isnan(limit) and not decision["denied"] and not instrument.on_tick(limit):
-            return f"limit price {limit!r}, which is off the tick of {instrument.tick:g}; round it to the tick"
+        step = float(decision["bound"])
+        if decision["denied"] == Denial.TICK:
+            return f"limit price {limit!r}, which is off the tick of {step:g}; round it to the tick"
+        if decision["denied"] == Denial.LOT:
+            return f"quantity {asked:.9g}, which is off the lot of {step:g}; round it to the lot"
     if decision["denied"] == 1:
         return f"an instrument that is not from 0 to {len(case.data.instruments) - 1}"
     return ""
@@ -173,7 +176,7 @@ REPEATS = "equal events give equal decisions and state"
 checks: tuple[Law, ...] = (
     Law(RUNS, "", _runs),
     Law(REPEATS, RUNS, _repeats),
-    Law("answers are sane: quantities, prices on the tick, instruments", RUNS, _sane),
+    Law("answers are sane: quantities on the lot, prices on the tick, instruments", RUNS, _sane),
     Law("events and account are left as they are", RUNS, _inputs),
     Law("any cut into pieces gives bit-equal decisions and state", REPEATS, _cuts),
     Law("research and live take the same decisions", REPEATS, _columns),

@@ -81,7 +81,7 @@ def parse_request(body: Any, instruments: Mapping[str, tuple[int, Instrument]], 
     kind = _type(body)
     tif = _time_in_force(body)
     qty = _quantity(body, instrument, tif)
-    limit = _limit(body, kind)
+    limit = _limit(body, kind, instrument)
     extended = bool(body.get("extended_hours"))
     if extended and (kind != "limit" or tif is not TimeInForce.DAY):
         raise Refusal(422, UNPROCESSABLE, "extended hours order must be DAY limit orders")
@@ -139,15 +139,21 @@ def _quantity(body: dict[str, Any], instrument: Instrument, tif: TimeInForce) ->
         raise Refusal(422, INVALID, "qty or notional is required")
     if qty <= 0:
         raise Refusal(422, INVALID, "qty must be > 0")
-    if qty != qty.to_integral_value():
+    steps = instrument.steps
+    if qty % _exact(steps.lot) and (tif is not TimeInForce.DAY or qty % _exact(steps.fraction)):
         if not instrument.fractionable:
-            raise Refusal(422, INVALID, "qty must be integer")
-        if instrument.session != "24/7" and tif is not TimeInForce.DAY:
+            raise Refusal(422, INVALID, "qty must be integer" if steps.lot == 1.0 else f"qty must be in {steps.lot:g}s")
+        if tif is not TimeInForce.DAY:
             raise Refusal(422, UNPROCESSABLE, "fractional orders must be DAY orders")
+        raise Refusal(422, INVALID, "qty must have no more than 9 decimals")
     return float(qty)
 
 
-def _limit(body: dict[str, Any], kind: str) -> float:
+def _exact(step: float) -> Decimal:
+    return Decimal(str(step))
+
+
+def _limit(body: dict[str, Any], kind: str, instrument: Instrument) -> float:
     limit = _decimal(body, "limit_price")
     if kind == "market":
         if limit is not None:
@@ -157,8 +163,7 @@ def _limit(body: dict[str, Any], kind: str) -> float:
         raise Refusal(422, INVALID, "limit orders require a limit price")
     if limit <= 0:
         raise Refusal(422, INVALID, "limit_price must be > 0")
-    step = Decimal("0.01") if limit >= 1 else Decimal("0.0001")
-    if limit % step:
+    if limit % _exact(instrument.steps.tick if limit >= 1 else instrument.steps.subtick):
         text = body["limit_price"]
         raise Refusal(
             422,

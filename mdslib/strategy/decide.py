@@ -7,20 +7,23 @@ closed (a flip, where the venue refuses it in one order) is `parked` and follows
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from mdslib.account import ACCOUNT, DUST, apply_fill, new_account
 from mdslib.events import Status, TimeInForce, Verb
+from mdslib.instruments import Instrument
 from mdslib.jit import jit, jit_hot, jit_inner, jit_quiet, records
 from mdslib.protocols import Records
-from mdslib.risk import HELD, RISK, SOME_HALTED, TRADING, Limits, check_order, check_state, count_order
+from mdslib.risk import HELD, RISK, SOME_HALTED, TRADING, Limits, check_grid, check_order, check_state, count_order
 
 ORDER, TARGET, CANCEL = int(Verb.ORDER), int(Verb.TARGET), int(Verb.CANCEL)
 RELEASE = int(Verb.RELEASE)
 IOC = int(TimeInForce.IOC)
 CANCELED, ENDED = int(Status.CANCELED), int(Status.EXPIRED)  # canceled, rejected, expired
+RELEASED = 8  # legs from this number on are the desk's own: what it releases, and going flat
 ABSURD = 1e12  # units; no order of that size is meant
 
 DECISION = np.dtype(
@@ -55,13 +58,17 @@ class Core(NamedTuple):
     hours: np.ndarray  # int64, (sessions, 2)
 
 
-def new_core(instruments: int, limits: Limits | None, hours: np.ndarray, *, cash: float) -> Core:
+def new_core(instruments: Sequence[Instrument], limits: Limits | None, hours: np.ndarray, *, cash: float) -> Core:
     """Return the state before the first event."""
+    account = new_account(len(instruments), cash)
+    for k, instrument in enumerate(instruments):
+        for name, step in instrument.steps._asdict().items():
+            account[name][k] = step
     rate = limits.max_orders_per_minute if limits is not None else 0
     risk = records(1, RISK)
     recent = np.zeros(max(1, rate), np.int64)
     hours = np.ascontiguousarray(hours, np.int64).reshape(-1, 2)
-    return Core(new_account(instruments, cash), risk, recent, hours)
+    return Core(account, risk, recent, hours)
 
 
 @jit_inner
@@ -89,7 +96,9 @@ def note(
 ) -> int:
     """Write down what one leg asks for, a target resolved; return how many decisions are written now.
 
-    Its `denied` is 1 where the leg is no valid order: not a number, nothing, absurd, or of an unknown instrument.
+    Its `denied` is 1 where the leg is no valid order: not a number, nothing, absurd, or of an unknown instrument. Off
+    the instrument's grid it is denied here too, unless the desk releases it: a fraction held from elsewhere can be
+    closed.
     """
     k = asked if asked >= 0 else event_k
     inside = k < len(account)
@@ -117,6 +126,10 @@ def note(
     d.reference = account[k].last_px
     d.bound = 0.0
     d.value = 0.0 if valid else qty
+    if valid and verb != CANCEL and number < RELEASED:
+        reason, bound, value = check_grid(account, k, qty, limit, tif)
+        if reason != 0:
+            deny(d, reason, bound, value)
     return n + 1
 
 

@@ -73,7 +73,7 @@ class Fold:
         self.limits = None if limits is None else make_limits(**limits._asdict())
         self.fingerprint = strategy_fingerprint(strategy)
         hours = np.zeros((0, 2), np.int64) if hours is None else hours
-        self.core: Core = new_core(len(instruments), self.limits, hours, cash=cash)
+        self.core: Core = new_core(self.instruments, self.limits, hours, cash=cash)
         self._split = split_flips
         self._bounded = bounded
         self.state = state_of(strategy, self.params)

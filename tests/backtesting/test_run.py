@@ -91,6 +91,11 @@ def data(*events: tuple[int, float, int], sessions: tuple[Session, ...] = (), k:
     return MarketData(instruments, (table,), sessions)
 
 
+def fractions(of: MarketData) -> MarketData:
+    """Return the same data of a stock that is traded in fractions."""
+    return MarketData((Instrument("SPY", fractionable=True),), of.tables, of.sessions)
+
+
 def session(start: int, end: int) -> Session:
     return Session(DAY, start, end, start, end)
 
@@ -206,6 +211,36 @@ def test_orders_outside_the_session_are_denied() -> None:
     events = data((5, 10.0, 1), (15, 10.0, 1), (20, 10.0, 1), sessions=(session(10, 20),))
     result = backtest(by_size, events, rules="permissive", latency=0, limits=make_limits())
     assert result.decisions["denied"].tolist() == [Denial.SESSION, 0, Denial.SESSION]
+
+
+OFF_GRID = [
+    (2.5, NAN, 0, (Denial.LOT, 1.0, 2.5)),
+    (5.0, 9.505, 0, (Denial.TICK, 0.01, 9.505)),
+    (5.0, 0.95001, 0, (Denial.TICK, 0.0001, 0.95001)),
+    (5.0, 0.9501, 0, (0, 0.0, 0.0)),
+    (5.0, 0.1 + 0.2, 0, (0, 0.0, 0.0)),
+    (5.0, 9.5, GTC, (0, 0.0, 0.0)),
+]
+
+
+@pytest.mark.parametrize("rules", ["permissive", "alpaca"])
+@pytest.mark.parametrize(("shares", "limit", "tif", "denied"), OFF_GRID)
+def test_what_the_venue_has_no_grid_for_is_denied_with_its_step_limits_or_not(
+    shares: float, limit: float, tif: int, denied: tuple[int, float, float], rules: str
+) -> None:
+    params = {"shares": shares, "limit": limit, "tif": tif}
+    result = backtest(by_size, data((1, 10.0, 1), (2, 10.0, 9)), params=params, rules=rules, limits=None, latency=0)
+    assert result.decisions[["denied", "bound", "value"]].tolist() == [denied]
+    assert result.orders == (0 if denied[0] else 1)
+    assert float(result.account[0]["open_qty"]) == (0.0 if denied[0] else 5.0) - float(result.account[0]["position"])
+
+
+@pytest.mark.parametrize(("shares", "tif", "denial"), [(0.5, 0, 0), (0.5, GTC, Denial.LOT), (1e-10, 0, Denial.LOT)])
+def test_a_fractionable_stock_takes_fractions_in_day_orders_alone(shares: float, tif: int, denial: int) -> None:
+    events = fractions(data((1, 10.0, 1), (2, 10.0, 9)))
+    result = backtest(by_size, events, params={"shares": shares, "tif": tif}, limits=None, latency=0)
+    assert result.decisions["denied"].tolist() == [denial]
+    assert result.position == (0.0 if denial else shares)
 
 
 def test_a_rejection_releases_the_open_quantity() -> None:
@@ -361,7 +396,7 @@ def test_a_model_that_answers_every_update_with_an_order_is_told_so(rules: str) 
     with pytest.raises(
         ModelError, match=r"model 'without_end' has made [\d,]+ decisions by event 1 of 2, most of them on"
     ):
-        backtest(without_end, data((1, 10.0, 1), (2, 10.0, 1)), rules=rules, limits=None)
+        backtest(without_end, fractions(data((1, 10.0, 1), (2, 10.0, 1))), rules=rules, limits=None)
 
 
 # ----------------------------------------------------------- several instruments

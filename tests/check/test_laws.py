@@ -29,6 +29,11 @@ BAD = [
         "answers are sane",
         r"with limit price [\d.]+, which is off the tick of 0.01; round it to the tick",
     ),
+    (
+        "off_lot_one",
+        "answers are sane",
+        r"with quantity 2.5, which is off the lot of 1; round it to the lot",
+    ),
     ("stranger_one", "answers are sane", r"with an instrument that is not from 0 to 0"),
     ("global_writer", "it compiles", r"line 12\): it writes a global array, .* keep it in the state"),
     (

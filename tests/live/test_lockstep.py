@@ -65,6 +65,16 @@ def test_every_kind_of_step_and_order(rules: str, tmp_path: Path) -> None:
 
 
 @RULES
+def test_what_is_off_the_grid_is_denied_alike_and_never_reaches_the_exchange(rules: str, tmp_path: Path) -> None:
+    report, tested = lockstep(made_trades(600), MODELS / "off_grid.py", tmp_path / "run", rules)
+    assert_clean(report)
+    assert_same_fills(report, tested)
+    assert {"TICK", "LOT"} <= tested.denials().keys()
+    assert len(tested.fills) > 5
+    assert '"refused"' not in (tmp_path / "run" / "sent" / "orders.jsonl").read_text()
+
+
+@RULES
 def test_positions_are_kept_where_a_person_says_so(rules: str, tmp_path: Path) -> None:
     report, tested = lockstep(made_trades(600), "volume_modulo", tmp_path / "run", rules, flatten=None)
     assert_clean(report)

@@ -8,12 +8,18 @@ from typing import Any
 import pytest
 
 from mdslib.events import TimeInForce
-from mdslib.instruments import Instrument
+from mdslib.instruments import Instrument, parse_instrument
 from mdslib.sim.orders import Refusal, parse_request
 
 GOOD = {"symbol": "SPY", "qty": "5", "side": "buy", "type": "market", "time_in_force": "day"}
 LIMIT = GOOD | {"type": "limit", "limit_price": "120.5"}
-INSTRUMENTS = {"SPY": (0, Instrument("SPY")), "FRAC": (1, Instrument("FRAC", fractionable=True))}
+TRADED = (
+    Instrument("SPY"),
+    Instrument("FRAC", fractionable=True),
+    Instrument("BLOCK", lot=100.0),
+    parse_instrument("BTC/USD"),
+)
+INSTRUMENTS = {instrument.symbol: (k, instrument) for k, instrument in enumerate(TRADED)}
 
 
 def without(name: str) -> dict[str, Any]:
@@ -43,6 +49,9 @@ def without(name: str) -> dict[str, Any]:
             42210000,
             "fractional orders must be DAY orders",
         ),
+        (GOOD | {"symbol": "FRAC", "qty": "0.0000000001"}, 422, 40010001, "qty must have no more than 9 decimals"),
+        (GOOD | {"symbol": "BTC/USD", "qty": "0.0000000001"}, 422, 40010001, "qty must have no more than 9 decimals"),
+        (GOOD | {"symbol": "BLOCK", "qty": "150"}, 422, 40010001, "qty must be in 100s"),
         (GOOD | {"side": "hold"}, 422, 40010001, "invalid side: hold"),
         (without("side"), 422, 40010001, "side is required"),
         (
@@ -94,6 +103,15 @@ def test_numbers_may_be_strings_or_numbers_and_sells_are_negative() -> None:
     assert request[:2] == ("SPY", 0)
     assert (request.qty, request.tif, request.client_order_id) == (-5.0, TimeInForce.DAY, "mine")
     assert math.isnan(request.limit)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "qty", "tif"),
+    [("FRAC", "0.123456789", "day"), ("BTC/USD", "0.000000001", "gtc"), ("BLOCK", "200", "ioc")],
+)
+def test_quantities_on_the_grid_are_taken(symbol: str, qty: str, tif: str) -> None:
+    body = GOOD | {"symbol": symbol, "qty": qty, "time_in_force": tif}
+    assert parse_request(body, INSTRUMENTS, ()).qty == float(qty)
 
 
 @pytest.mark.parametrize("limit", ["1.01", "0.9999", 120])

@@ -255,7 +255,7 @@ def test_open_quantity_follows_the_fate_of_the_order(
 
 
 def test_fractions_leave_no_dust_behind() -> None:
-    fold = Fold(to_target, to_target.make_params(shares=0.3), instruments=SPY)
+    fold = Fold(to_target, to_target.make_params(shares=0.3), instruments=[Instrument("SPY", fractionable=True)])
     fold.feed(market(1))
     fold.feed(np.concatenate([update(Status.PARTIALLY_FILLED, 0.1, 1.0, 0.2), update(Status.FILLED, 0.2, 1.0)]))
     assert float(fold.account[0]["buys"]) == float(fold.account[0]["open_qty"]) == 0.0
@@ -345,6 +345,12 @@ def test_resumed_after_going_flat_positions_may_be_held_again() -> None:
     fold.feed(market(1))
     assert len(fold.feed(update(Status.FILLED, 5.0, 100.0))) == 0
     assert float(fold.account[0]["position"]) == 5.0
+
+
+def test_a_fraction_that_is_held_from_elsewhere_can_be_closed() -> None:
+    fold = Fold(by_size, instruments=SPY)
+    closing = fold.feed(np.concatenate([other(Kind.OPENING, f0=0.5), other(Kind.CONTROL, 3)]))
+    assert closing[["verb", "qty", "denied"]].tolist() == [(Verb.RELEASE, -0.5, 0)]
 
 
 def test_going_flat_in_many_instruments_numbers_every_leg_otherwise() -> None:
