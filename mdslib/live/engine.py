@@ -165,6 +165,10 @@ class Engine:
         elif message["phase"] == "end" or (self.link is not None and self.link.lockstep):
             self._box.put(("barrier", message))
 
+    def on_stream_back(self) -> None:
+        """Take the news that the order stream was away, and is back."""
+        self._box.put(("stream-back",))
+
     def on_gap(self, why: str, since: int) -> None:
         """Take the news that market events were missed, after `since` (ns UTC; 0: the last one on the tape)."""
         self._box.put(("gap", why, since))
@@ -316,6 +320,8 @@ class Engine:
             return [self._control(item[1], item[2], now, sides)]
         if what == "look":
             return self._looked(item[1], now, sides)
+        if what == "stream-back":
+            self.flow.ask_working()
         if what == "failure":
             return self._failed(item[1], now, sides)
         if what == "stop" and not self.reason:

@@ -151,6 +151,12 @@ class OrderFlow:
             market = order.new.limit != order.new.limit
             self._pauses[name] = monotonic_ns(), SILENT if market else PATIENT
 
+    def ask_working(self) -> None:
+        """Ask for every order that works: the stream was away, and what it would have told is lost."""
+        for order in self.desk.working():
+            self.tally.asked += 1
+            self.workers.ask(order)
+
     def ask_silent(self) -> None:
         """Ask for the orders of which the stream has told nothing for a while, ever more rarely."""
         now = monotonic_ns()

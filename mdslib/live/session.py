@@ -28,6 +28,7 @@ from mdslib.live.engine import Engine
 from mdslib.live.halt import VENUE, halt_files, halted, why_halted
 from mdslib.live.keeper import Keeper
 from mdslib.live.log import SessionLog
+from mdslib.live.orderstream import OrderStream
 from mdslib.live.plan import LivePlan, make_plan
 from mdslib.live.report import DayReport
 from mdslib.live.runner import HEARTBEAT, STOP
@@ -250,7 +251,9 @@ class Session:
         self, engine: Engine, keeper: Keeper, broker: AlpacaBroker, link: SimLink | None, opening: Records
     ) -> None:
         display = Display()
-        threads = [self._start(engine, "updates", lambda: broker.stream(engine.on_update, self._ready.set))]
+        steady = link is None or not link.lockstep
+        updates = OrderStream(broker.stream, engine, engine.tally.feed, engine.log, keep=steady)
+        threads = [self._start(engine, "updates", lambda: updates.run(self._ready.set))]
         if not self._ready.wait(READY):
             raise BrokerError(f"the order stream did not come up within {READY:g} s; check {self.plan.trade_url}")
         if engine.failure is not None:
@@ -279,6 +282,7 @@ class Session:
             engine.opened(opening, repr(self))
             engine.never_began("stopped before the session began")
         keeper.close()
+        updates.close()
         broker.updates.close()
         for thread in threads:
             thread.join(timeout=10.0)

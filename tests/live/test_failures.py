@@ -270,19 +270,24 @@ def run_with(session: Session, exchange: Exchange, during) -> object:
         thread.join(30)
 
 
-def test_an_order_stream_that_breaks_off_ends_the_session(tmp_path: Path) -> None:
+def test_an_order_stream_that_breaks_off_is_connected_again_and_working_orders_are_asked_for(tmp_path: Path) -> None:
     data, run = made_trades(2_000), tmp_path / "run"
     with exchange_for(data, run, **SLOW) as exchange, Proxy(exchange.port) as proxy:
 
         def cut(session: Session, _: Exchange) -> None:
             has_orders(session, 3)
+            wait_until(lambda: len(session.engine.desk.working()) > 0)
             proxy.cut()
+            wait_until(lambda: session.engine.tally.feed["order stream reconnected"] == 1)
+            wait_until(lambda: session.engine.tally.asked > 0)
+            session.engine.stop("enough")
 
         given = parameters(exchange, data, run, RESTING, trade_url=proxy.url)
         report = run_with(Session.from_parameters(**given), exchange, cut)
         assert statuses(exchange) == {"canceled"}
-    assert str(report.failure).startswith("Alpaca order stream ended: ")
-    assert code_of(run) is ExitCode.VENUE
+    assert report.failure is None
+    assert report.tally.feed["order stream lost"] == 1
+    assert report.audit.ok, "\n".join(report.audit.lines())
 
 
 def test_a_venue_that_dies_ends_the_session_and_the_report_is_made(
