@@ -58,7 +58,6 @@ def demo_command(
                 "options": {
                     "time_url": exchange.time_url,
                     "no_limits": no_limits,
-                    "split_flips": rules == "alpaca",
                 },
             },
             date=str(day.date),

@@ -14,6 +14,7 @@ from mdslib.clock import wall_ns
 from mdslib.config import load_settings
 from mdslib.errors import ConfigError, SessionError, did_you_mean
 from mdslib.instruments import Instrument, parse_instrument
+from mdslib.matching import Rules
 from mdslib.risk import Limits, make_limits
 from mdslib.strategy import Strategy, find_model
 from mdslib.strategy.timers import duration_ns
@@ -23,7 +24,7 @@ OPTIONS: dict[str, Any] = {
     "time_url": "",  # the side channel of a local exchange; empty: the wall clock
     "flatten_before": "5m",  # of the close, with end_of_day="flatten"
     "flatten_on_stop": False,  # go flat where the session is ended early
-    "split_flips": True,  # Alpaca refuses a flip in one order
+    "split_flips": None,  # see `LivePlan.splits_flips`; None: as the venue's rules ask
     "no_limits": False,  # lift the desk's limits
     "workers": 2,  # order threads; 1 in lock-step
     "run_name": "",  # part of every order id; the model's name otherwise
@@ -77,6 +78,11 @@ class LivePlan:
     def run_name(self) -> str:
         """Part of every order id: two runs that trade one account on one day need two names."""
         return self.options["run_name"] or self.strategy.name
+
+    def splits_flips(self, rules: Rules) -> bool:
+        """Tell whether a flip goes out as a close, and an open after its fill: where the venue refuses one order."""
+        chosen = self.options["split_flips"]
+        return rules is Rules.ALPACA if chosen is None else bool(chosen)
 
 
 def make_plan(

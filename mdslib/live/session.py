@@ -36,6 +36,7 @@ from mdslib.live.simlink import SimLink
 from mdslib.live.verdict import replace_file
 from mdslib.live.wiring import make_keeper
 from mdslib.live.workers import Workers
+from mdslib.matching import Rules
 from mdslib.protocols import Position, Records
 from mdslib.store.auditblock import mark_failed, refuse_if_blocked
 from mdslib.store.tapefile import TapeWriter
@@ -385,7 +386,7 @@ def _header(plan: LivePlan, account_id: str, link: SimLink | None) -> TapeHeader
         limits={} if plan.limits is None else plan.limits._asdict(),
         clock="wall" if link is None else ("stepped" if link.lockstep else "scaled"),
         hours=[(plan.session.open, plan.session.close)],
-        split_flips=plan.options["split_flips"],
+        split_flips=plan.splits_flips(Rules.ALPACA if link is None else link.rules),
         source=plan.source,
     )
 

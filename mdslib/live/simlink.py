@@ -9,6 +9,7 @@ from typing import Any
 
 from mdslib.clock import Clock, ScaledClock, SteppedClock
 from mdslib.errors import SessionError
+from mdslib.matching import parse_rules
 
 AHEAD = 0.05  # real seconds that a scaled clock may run ahead of what the exchange has told
 
@@ -23,6 +24,8 @@ class SimLink:
 
     Attributes
     ----------
+    rules : Rules
+        What the exchange refuses.
     lockstep : bool
         The exchange waits for `done` after each message.
     clock : Clock
@@ -43,6 +46,7 @@ class SimLink:
                 f"the local exchange's side channel {url} does not answer ({error}); is `mds sim` up?"
             ) from error
         self.mode = str(first["mode"])
+        self.rules = parse_rules(str(first["rules"]))
         self.lockstep = self.mode == "lockstep"
         self.ended = False
         self.last: dict[str, Any] = first

@@ -143,6 +143,7 @@ class Floor:
             "now": self.core.now,
             "speed": speed,
             "mode": self.mode.value,
+            "rules": self.core.rules.name.lower(),
             "frames": self.frames,
             "updates": self.updates,
             "phase": phase or self.phase,

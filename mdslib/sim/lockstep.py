@@ -8,7 +8,7 @@ conversation runs on ``/sim/time``, in JSON text frames; ``now`` and ``wake`` ar
    sent at S matches from the first event after S + latency), so its books hold T's fills at once. It sends T's events
    on the data websocket, in as few frames as ``batch`` allows, then tells ::
 
-       {"now": T, "phase": "market", "frames": F, "updates": U, "speed": 0, "mode": "lockstep"}
+       {"now": T, "phase": "market", "frames": F, "updates": U, "speed": 0, "mode": "lockstep", "rules": "alpaca"}
 
    where F and U count the data frames and order updates that it has sent since it began.
 2. The session answers when it has consumed F frames and U updates, has decided, and every POST of it is answered::

@@ -117,7 +117,6 @@ def lockstep(
         run_dir,
         sim={"mode": "lockstep", "rules": rules, **sim},
         params=params or {},
-        split_flips=rules == "alpaca",
         **end,
     )
     tested = backtest(model, data, params=params, rules=rules, latency=LATENCY, flatten=flatten)

@@ -10,7 +10,7 @@ import pytest
 from mdslib.events import Kind
 from mdslib.table import MarketData
 
-from .rehearsal import DAY, assert_same_fills, lockstep, made_bars, made_trades, of_kind
+from .rehearsal import DAY, assert_same_fills, lockstep, made_bars, made_trades, of_kind, tape
 
 RULES = pytest.mark.parametrize("rules", ["permissive", "alpaca"])
 MODELS = Path(__file__).parent / "models"
@@ -37,6 +37,7 @@ def test_moving_average_on_bars_flips(rules: str, tmp_path: Path) -> None:
     assert_clean(report)
     assert len(tested.fills) > 20
     assert_same_fills(report, tested)
+    assert tape(tmp_path / "run").header.split_flips is (rules == "alpaca"), "as the exchange's rules ask, unsaid"
     if rules == "alpaca":
         held = np.cumsum(tested.fills["qty"])
         assert held.max() > 0 > held.min()

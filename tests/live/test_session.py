@@ -77,9 +77,7 @@ def sides_of(run_dir: Path, kind: Kind) -> list[str]:
 @pytest.mark.parametrize("rules", ["permissive", "alpaca"])
 def test_nothing_is_lost_and_the_audit_passes(rules: str, tmp_path: Path) -> None:
     data = made_trades(3_000)
-    report = rehearse(
-        data, "volume_modulo", tmp_path / "run", sim=FAST | {"rules": rules}, split_flips=rules == "alpaca"
-    )
+    report = rehearse(data, "volume_modulo", tmp_path / "run", sim=FAST | {"rules": rules})
     assert report.failure is None
     assert report.audit.ok, report.audit.lines()
     texts = {finding.name: finding.text for finding in report.audit.findings}
