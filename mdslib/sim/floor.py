@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from typing import Any, Protocol
 
 from mdslib.sim.core import Core
@@ -16,6 +17,13 @@ from mdslib.sim.throw import Thrower, update_frame
 class DataClient(Protocol):
     """A data connection that has subscribed."""
 
+    @property
+    def peer(self) -> tuple[str, int]:
+        """The client's address."""
+
+    def leave(self) -> None:
+        """Take it off the floor: nothing more is sent to it."""
+
     async def send_events(self, lo: int, hi: int) -> int:
         """Send those of the market events ``lo:hi`` that are subscribed; return the number of frames."""
 
@@ -28,6 +36,13 @@ class DataClient(Protocol):
 
 class UpdateClient(Protocol):
     """A connection that listens to ``trade_updates``."""
+
+    @property
+    def peer(self) -> tuple[str, int]:
+        """The client's address."""
+
+    def leave(self) -> None:
+        """Take it off the floor: nothing more is sent to it."""
 
     async def send_update(self, body: str | bytes) -> None:
         """Send one update as a binary frame."""
@@ -115,14 +130,15 @@ class Floor:
     async def _send_struck(self, outbox: list[bytes], *, all_out: bool = False) -> bool:
         assert self.thrower is not None
         frames = self.thrower.updates.push(map(update_frame, outbox), all_out=all_out)
+        before = self.updates
         for frame in frames:
-            self.updates += 1
+            self.updates += bool(self.update_clients)  # what nobody hears must not be waited for
             body = frame.messages[0] if frame.payload is None else frame.payload
             for client in tuple(self.update_clients):
                 await client.send_update(body)
                 if frame.close:
                     await client.end()
-        return bool(frames)
+        return self.updates > before
 
     async def send_held(self, *, all_out: bool = False) -> None:
         """Send the data frames that are due; at the day's end, all of them, and all updates."""
@@ -130,6 +146,13 @@ class Floor:
             self.frames += await client.send_held(all_out=all_out)
         if all_out:
             await self._send_struck([], all_out=True)
+
+    def forget(self, peers: Collection[tuple[str, int]]) -> None:
+        """Send nothing more to these connections: they are cut, though nobody has noticed yet."""
+        clients: list[DataClient | UpdateClient] = [*self.data_clients, *self.update_clients]
+        for client in clients:
+            if client.peer in peers:
+                client.leave()
 
     async def notify(self, channel: str, symbol: str, message: dict[str, Any], record: Any) -> None:
         """Send one message of our own to the data clients that have subscribed to it."""

@@ -42,6 +42,11 @@ class DataConnection:
         self._slow = False
         self._task: asyncio.Task[Any] | None = None
 
+    @property
+    def peer(self) -> tuple[str, int]:
+        """The client's address."""
+        return _peer(self.socket)
+
     async def run(self) -> None:
         """Serve the connection until it closes."""
         self._task = asyncio.current_task()
@@ -145,7 +150,7 @@ class DataConnection:
                 return sent
             self.log.add(frame.records)
             if frame.close:
-                self._leave()
+                self.leave()
                 await self.socket.close()
                 return sent + 1
         return len(frames)
@@ -173,13 +178,13 @@ class DataConnection:
             await self._drop()
             return False
         except (WebSocketDisconnect, RuntimeError):
-            self._leave()
+            self.leave()
             return False
         return not self.gone
 
     async def _drop(self) -> None:
         """Say 407 as far as the socket takes it, and end: the client reads slower than the day goes."""
-        self._leave()
+        self.leave()
         try:
             async with asyncio.timeout(0.1):
                 await self._say(error(407))
@@ -189,7 +194,8 @@ class DataConnection:
         if self._task is not None:
             self._task.cancel()
 
-    def _leave(self) -> None:
+    def leave(self) -> None:
+        """Take it off the floor: nothing more is sent to it."""
         self.gone = True
         if self in self.floor.data_clients:
             self.floor.data_clients.remove(self)
@@ -202,6 +208,15 @@ class UpdateConnection:
         self.floor = floor
         self.socket = socket
         self.authorized = False
+
+    @property
+    def peer(self) -> tuple[str, int]:
+        """The client's address."""
+        return _peer(self.socket)
+
+    def leave(self) -> None:
+        """Take it off the floor: nothing more is sent to it."""
+        self._listen(listening=False)
 
     async def run(self) -> None:
         """Serve the connection until it closes."""
@@ -277,6 +292,10 @@ class UpdateConnection:
         """Close the connection."""
         self._listen(listening=False)
         await self.socket.close()
+
+
+def _peer(socket: WebSocket) -> tuple[str, int]:
+    return (socket.client.host, socket.client.port) if socket.client is not None else ("", 0)
 
 
 def _message(payload: str | bytes) -> dict[str, Any]:

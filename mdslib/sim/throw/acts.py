@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,7 +15,7 @@ from mdslib.sim.faults.kinds import Fault
 from mdslib.sim.market import Market
 from mdslib.sim.orders import Refusal
 from mdslib.sim.throw.standing import Standing
-from mdslib.sim.throw.wires import Use, Wires
+from mdslib.sim.throw.wires import Peer, Use, Wires
 
 _LULD = ("LUDP", "M")
 _NEW_IDS = 9_000_000_000_000  # ids of corrections: beyond those of any day's trades
@@ -33,6 +33,9 @@ class Floor(Protocol):
 
     async def send_held(self, *, all_out: bool = False) -> None:
         """Send the data frames that are due."""
+
+    def forget(self, peers: Collection[Peer]) -> None:
+        """Send nothing more to these connections: they are cut, though nobody has noticed yet."""
 
     async def notify(self, channel: str, symbol: str, message: dict[str, Any], record: Any) -> None:
         """Send one message of our own to the data clients that have subscribed to it."""
@@ -113,10 +116,13 @@ class Acts:
                     wires.cut(peer)  # its handshake is under way, or it is ending already
             else:
                 wires.cut(peer)
+        self.floor.forget(peers)
         standing.counts["connections"] += len(peers)
 
     async def _restart(self, standing: Standing, fault: kinds.Restart) -> None:
-        standing.counts["connections"] += self.wires.cut_all()
+        peers = self.wires.cut_all()
+        self.floor.forget(peers)
+        standing.counts["connections"] += len(peers)
 
     # -- the market ------------------------------------------------------------
 

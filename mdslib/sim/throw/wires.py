@@ -65,10 +65,10 @@ class Wires:
             if use.websocket and not use.path.startswith(OWN) and (updates if use.path == UPDATES_PATH else data)
         ]
 
-    def cut_all(self) -> int:
-        """Break every connection but the side channel's; return how many."""
+    def cut_all(self) -> list[Peer]:
+        """Break every connection but the side channel's; return them."""
         own = {peer for peer, use in self.uses.items() if use.path.startswith(OWN)}
         cut = [peer for peer, kept in self.transports.items() if peer not in own and not kept.is_closing()]
         for peer in cut:
             self.cut(peer)
-        return len(cut)
+        return cut
