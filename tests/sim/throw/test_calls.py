@@ -22,6 +22,14 @@ def placed(exchange: Exchange) -> list[str]:
     return [order["client_order_id"] for order in orders]
 
 
+def soon_placed(exchange: Exchange, orders: list[str]) -> bool:
+    """Tell whether the exchange takes these orders within a time that a busy machine needs."""
+    deadline = time.monotonic() + 10
+    while placed(exchange) != orders and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return placed(exchange) == orders
+
+
 @pytest.mark.parametrize("status", [401, 403, 404, 406, 409, 422, 429, 500, 504])
 @pytest.mark.parametrize(("taken", "orders"), [("never", []), ("first", ["a"])])
 def test_error_with_and_without_the_order_taken(status: int, taken: str, orders: list[str]) -> None:
@@ -100,14 +108,13 @@ def test_words_of_the_error_can_be_given_and_a_proxy_speaks_html() -> None:
 
 @pytest.mark.parametrize(("taken", "orders"), [("never", []), ("first", ["a"]), ("late", ["a"])])
 def test_cut_instead_of_an_answer(taken: str, orders: list[str]) -> None:
-    fault = f'what = "http-cut"\ntaken = "{taken}"\ndelay = "50ms real"'
+    fault = f'what = "http-cut"\ntaken = "{taken}"\ndelay = "1s real"'
     with struck(fault) as exchange, calls(exchange) as client:
         with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
             buy(client, "a")
         if taken == "late":
             assert placed(exchange) == []
-            time.sleep(0.2)
-        assert placed(exchange) == orders
+        assert soon_placed(exchange, orders)
         assert client.get("/v2/clock").status_code == 200
 
 
@@ -126,10 +133,7 @@ def test_no_answer_until_the_client_gives_up(taken: str, orders: list[str]) -> N
         with pytest.raises(httpx.ReadTimeout):
             buy(client, "a")
         # A late one is carried out when the client has hung up: the order lands after it was given up.
-        deadline = time.monotonic() + 5
-        while placed(exchange) != orders and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert placed(exchange) == orders
+        assert soon_placed(exchange, orders)
 
 
 def test_late_and_right() -> None:

@@ -64,7 +64,7 @@ def test_mute_by_real_time_while_the_day_flies_by() -> None:
         following = client.receive()[0]["s"]
         took = time.monotonic() - began
         client.close()
-    assert 0.25 < took < 2
+    assert 0.25 < took < 15
     assert following > 30  # 0.3 s at 20 times are 60 trades
 
 
