@@ -91,6 +91,14 @@ def test_bad_options_are_one_line(options: tuple[str, ...], words: str) -> None:
     assert errors.count("\n") == 1
 
 
+def test_the_demo_takes_fault_scripts_and_refuses_an_unknown_one_before_it_begins(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mdslib.cli", "demo", "--faults", "strom", "--runs", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "mds: error: fault script 'strom' is unknown. Did you mean 'storm'?\n"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_fault_scripts_are_listed_and_one_is_thrown_and_logged(
     command: list[subprocess.Popen[str]], tmp_path: Path
 ) -> None:
