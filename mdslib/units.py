@@ -130,13 +130,18 @@ def check_credentials(path: Path) -> list[str]:
         Where others can read or write the file.
     """
     try:
-        mode = stat.S_IMODE(path.stat().st_mode)
+        found = path.stat().st_mode
     except FileNotFoundError:
         keys = " ".join(KEYS)
         return [
             f"mkdir -p -m 0700 {path.parent}; install -m 0600 /dev/null {path}",
             f"edit {path}: one NAME=value a line for {keys}",
         ]
+    except OSError as error:
+        raise CredentialError(f"{path} can't be read ({error.strerror}); name a file with --credentials") from error
+    mode = stat.S_IMODE(found)
+    if not stat.S_ISREG(found):
+        raise CredentialError(f"{path} must be a file of keys, and is none; name one with --credentials")
     if mode & 0o077:
         raise CredentialError(
             f"{path} must be readable by its owner alone (mode 0600), received mode {mode:04o}; run: chmod 600 {path}"

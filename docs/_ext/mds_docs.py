@@ -261,13 +261,13 @@ def sim_options() -> str:
 
 def live_options() -> str:
     """Return the other options of a live session: name, default, and the comment beside each."""
-    from mdslib.live import plan
+    from mdslib.live import options
 
     said = {}
-    for line in inspect.getsource(plan).partition("OPTIONS: dict")[2].partition("}")[0].splitlines():
+    for line in inspect.getsource(options).partition("OPTIONS: dict")[2].partition("}")[0].splitlines():
         name, _, rest = line.strip().partition(":")
         said[name.strip('"')] = rest.partition("#")[2].strip()
-    rows = [(code(n), code(v if v != "" else '""'), said[n]) for n, v in plan.OPTIONS.items()]
+    rows = [(code(n), code(v if v != "" else '""'), said[n]) for n, v in options.OPTIONS.items()]
     return table(["option", "default", ""], rows)
 
 

@@ -68,7 +68,7 @@ class AlpacaBroker:
         credentials("trade")  # names the missing variable, which cpquant does not
         account = _cpquant_client()
         self.url = (url or account.alpaca_trade_url).rstrip("/")
-        _check_address(self.url, allow_live)
+        check_address(self.url, allow_live)
         self._client = _trading_client()(
             account.alpaca_trade_public, account.alpaca_trade_secret, raw_data=True, url_override=self.url
         )
@@ -312,7 +312,14 @@ def _trading_client() -> Any:
     return TradingClient
 
 
-def _check_address(url: str, allow_live: bool) -> None:
+def check_address(url: str, allow_live: bool) -> None:
+    """Refuse a trading address that is neither Alpaca's paper host nor on this machine, unless real money is meant.
+
+    Raises
+    ------
+    ConfigError
+        If it is refused, or would send the keys in the clear.
+    """
     check_encrypted(url, "AlpacaBroker")
     host = urlsplit(url).hostname
     if host != PAPER_HOST and not is_loopback(url) and not allow_live:

@@ -143,6 +143,25 @@ def _load(target: str) -> Any:
     return typer.main.get_command(app)
 
 
+def parameters_of(name: str, arguments: Sequence[str]) -> dict[str, Any]:
+    """Return what a command would be called with for these arguments, without calling it.
+
+    Raises
+    ------
+    ConfigError
+        Where the command would not take them.
+    """
+    import typer
+
+    from mdslib.errors import ConfigError
+
+    try:
+        with _load(COMMANDS[name].target).make_context(f"mds {name}", list(arguments)) as context:
+            return dict(context.params)
+    except typer.TyperException as error:
+        raise ConfigError(f"mds {name} would not take these options: {error.format_message()}") from None
+
+
 def _invoke(command: Any, program: str, arguments: list[str]) -> int:
     import typer
 

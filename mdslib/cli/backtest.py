@@ -31,6 +31,7 @@ def backtest_command(
 ) -> None:
     """Run a model over recorded data and print what came of it."""
     from mdslib.backtesting import backtest
+    from mdslib.cli.assignments import parse_assignments
     from mdslib.cli.crash import blame_model
     from mdslib.matching import Fees
     from mdslib.store.load import load
@@ -69,25 +70,6 @@ def configured_limits() -> Any:
     from mdslib.risk import make_limits
 
     return make_limits(**load_settings().limits.model_dump())
-
-
-def parse_assignments(texts: list[str]) -> dict[str, str]:
-    """Return ``name=value`` arguments as a dict.
-
-    Examples
-    --------
-    >>> parse_assignments(["shares=7"])
-    {'shares': '7'}
-    """
-    from mdslib.errors import ConfigError
-
-    pairs = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise ConfigError(f"--set takes name=value, received {text!r}")
-        pairs[name.strip()] = value.strip()
-    return pairs
 
 
 def table(figures: dict[str, Any]) -> str:

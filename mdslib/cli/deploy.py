@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime
 import os
 import pwd
 import subprocess
@@ -12,11 +14,8 @@ from typing import Annotated
 import typer
 
 from mdslib.calendar import ALWAYS, zone
-from mdslib.cli.backtest import parse_assignments
-from mdslib.config import load_settings
 from mdslib.errors import ConfigError
 from mdslib.resources import resource
-from mdslib.strategy.discovery import find_model, model_folders
 from mdslib.units import Deployment, check_credentials, render
 
 Words = list[str]
@@ -44,19 +43,19 @@ def deploy_command(
     calendar. Keys are read from a file that only its owner may read, by default ~/.config/mdslib/credentials, or
     /etc/mdslib/credentials with --system.
     """
-    folder = (workdir or Path.cwd()).absolute()
-    words = _checked(model, _split(symbols), values or [])
+    folder = _folder(workdir)
     around_the_clock = exchange == ALWAYS
+    start = start or ("00:00" if around_the_clock else "09:00")
     deployment = Deployment(
         name=name,
         model=model,
         symbols=_split(symbols),
-        arguments=[*words, *(["--exchange", exchange] if exchange != "NYSE" else []), *(extra or [])],
+        arguments=_words(model, _split(symbols), values or [], exchange, extra or []),
         python=Path(sys.executable).absolute(),
         runner=resource("runners") / "live.py",
         workdir=folder,
         credentials=(credentials or _default_credentials(system)).expanduser().absolute(),
-        start=start or ("00:00" if around_the_clock else "09:00"),
+        start=start,
         timezone=zone(exchange).key,
         exchange=exchange,
         days="" if around_the_clock else "Mon..Fri",
@@ -64,6 +63,7 @@ def deploy_command(
         user=_user(run_as) if system else None,
     )
     files = render(deployment)
+    _check_session(deployment)
     todo = check_credentials(deployment.credentials)
     if dry_run:
         for file, text in files.items():
@@ -73,22 +73,55 @@ def deploy_command(
     _finish(name, todo, system=system, enable=enable)
 
 
-def _checked(model: str, symbols: list[str], values: list[str]) -> list[str]:
-    """Return the runner's arguments, after finding the model and trying its parameters."""
-    strategy = find_model(model, model_folders(load_settings().models))
-    strategy.make_params(**parse_assignments(values))
-    if len(symbols) != strategy.instruments:
-        raise ConfigError(
-            f"--symbols must name {strategy.instruments} for the model {model!r}, received {len(symbols)}: "
-            f"{', '.join(symbols)}; separate them by commas, in the model's order"
-        )
-    where = str(Path(model).absolute()) if model.endswith(".py") else model
-    words = [where]
+def _folder(workdir: Path | None) -> Path:
+    folder = (workdir or Path.cwd()).expanduser().absolute()
+    if not folder.is_dir():
+        raise ConfigError(f"--workdir must be a folder that is there, received {str(folder)!r}; make it first")
+    return folder
+
+
+def _words(model: str, symbols: list[str], values: list[str], exchange: str, extra: list[str]) -> list[str]:
+    """Return the runner's arguments."""
+    file, colon, strategy = model.partition(":")
+    words = [str(Path(file).absolute()) + colon + strategy if file.endswith(".py") else model]
     for symbol in symbols:
         words += ["--symbol", symbol]
     for value in values:
         words += ["--set", value]
-    return words
+    return [*words, *(["--exchange", exchange] if exchange != "NYSE" else []), *extra]
+
+
+def _check_session(deployment: Deployment) -> None:
+    """Refuse what `mds live` would refuse on the day, by asking it, in the folder that the unit runs in."""
+    from mdslib.calendar import next_session
+    from mdslib.cli import parameters_of
+    from mdslib.cli.live import request_of
+    from mdslib.clock import wall_ns
+
+    with contextlib.chdir(deployment.workdir):
+        given = parameters_of("live", deployment.arguments)
+        for name, remedy in (
+            ("date", "a timer trades the session of its day"),
+            ("run_dir", "each day has a folder of its own, in --runs"),
+        ):
+            if given[name]:
+                raise ConfigError(f"--{name.replace('_', '-')} can't be deployed: {remedy}; leave it out")
+        if given["exchange"] != deployment.exchange:
+            raise ConfigError(
+                f"--exchange must stand before the --, received {given['exchange']!r} behind it: "
+                "the timer asks the same calendar"
+            )
+        request_of(**given)
+    if deployment.exchange == ALWAYS:
+        return
+    now = datetime.datetime.fromtimestamp(wall_ns() // 10**9, zone(deployment.exchange))
+    day = next_session(now.date(), deployment.exchange)
+    close = datetime.datetime.fromtimestamp(day.close // 10**9, now.tzinfo)
+    if deployment.start >= close.strftime("%H:%M"):
+        raise ConfigError(
+            f"--start must lie before the close, {close:%H:%M} on {day.date}, received {deployment.start}; "
+            "leave it out for 09:00"
+        )
 
 
 def _split(symbols: list[str]) -> list[str]:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from mdslib.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mdslib.live.program import Request
 
 
 def live_command(
@@ -34,42 +39,94 @@ def live_command(
     6 a cell outside the session failed; 7 orders of the run still work at the venue; 130 and 143 interrupted or
     terminated before a clean end.
     """
-    from mdslib.cli.backtest import parse_assignments
-    from mdslib.config import credentials, load_settings
-    from mdslib.live.program import Request, trade
-    from mdslib.strategy import find_model
+    given = dict(locals())  # every option above, by its name
+    from mdslib.config import credentials
+    from mdslib.live.program import trade
+
+    request = request_of(**given)
+    credentials("data"), credentials("trade")  # a missing key is told now, not by a notebook's cell
+    return int(trade(request, _say, rescue=lambda: cancel_at_broker(request.parameters["trade_url"])))
+
+
+def request_of(
+    *,
+    model: str,
+    symbol: list[str],
+    set_: list[str] | None,
+    feed: str,
+    exchange: str,
+    date: str,
+    end_of_day: str,
+    limit: list[str] | None,
+    no_limits: bool,
+    option: list[str] | None,
+    data_stream_url: str,
+    trade_url: str,
+    time_url: str,
+    runs: Path | None,
+    run_dir: Path | None,
+    notebook: Path | None,
+) -> Request:
+    """Return what the options of `mds live` ask for, after checking all of it; the day is left to the session.
+
+    Raises
+    ------
+    ConfigError, ModelError
+        Whatever is wrong.
+    """
+    from mdslib.cli.assignments import parse_assignments, parse_numbers
+    from mdslib.config import load_settings
+    from mdslib.live.options import option_of
+    from mdslib.live.plan import check_terms
+    from mdslib.live.program import Request
 
     settings = load_settings()
-    credentials("data"), credentials("trade")  # a missing key is told now, not by a notebook's cell
-    strategy = find_model(model)
-    parameters = strategy.make_params(**parse_assignments(set_ or []))._asdict()
-    options: dict[str, Any] = {name: number_of(text) for name, text in parse_assignments(option or []).items()}
-    if no_limits:
-        options["no_limits"] = True
-    if time_url:
-        options["time_url"] = time_url
-    url = trade_url or settings.trade_url
-    request = Request(
+    options = {name: option_of(name, text) for name, text in parse_assignments(option or [], "--option").items()}
+    options |= {"no_limits": True} if no_limits else {}
+    options |= {"time_url": time_url} if time_url else {}
+    parameters: dict[str, Any] = {
+        "params": parse_assignments(set_ or []),
+        "symbols": symbol,
+        "feed": feed or settings.feed,
+        "data_stream_url": data_stream_url or settings.data_stream_url,
+        "data_url": settings.data_url,
+        "trade_url": trade_url or settings.trade_url,
+        "exchange": exchange,
+        "limits": parse_numbers(limit or [], "--limit"),
+        "end_of_day": end_of_day,
+        "options": options,
+    }
+    terms = check_terms(model, **parameters)
+    parameters["params"] = terms.params._asdict()
+    _check_day_and_files(date, exchange, options, runs or settings.runs, run_dir, notebook)
+    return Request(
         model=model,
-        parameters={
-            "params": parameters,
-            "symbols": symbol,
-            "feed": feed or settings.feed,
-            "data_stream_url": data_stream_url or settings.data_stream_url,
-            "data_url": settings.data_url,
-            "trade_url": url,
-            "exchange": exchange,
-            "limits": {name: float(text) for name, text in parse_assignments(limit or []).items()},
-            "end_of_day": end_of_day,
-            "options": options,
-        },
+        parameters=parameters,
         runs=runs or settings.runs,
         date=date,
         exchange=exchange,
         run_dir=run_dir,
         notebook=notebook,
     )
-    return int(trade(request, _say, rescue=lambda: cancel_at_broker(url)))
+
+
+def _check_day_and_files(
+    date: str, exchange: str, options: dict[str, Any], runs: Path, run_dir: Path | None, notebook: Path | None
+) -> None:
+    from mdslib.calendar import session
+
+    if date:
+        session(date, exchange)  # a date that is none is told before a notebook is started
+        if not options.get("time_url"):
+            raise ConfigError(
+                f"--date {date} is a session that a local exchange plays, so it needs --time-url, received none; "
+                "leave --date out to trade today's"
+            )
+    for name, folder in (("--runs", runs), ("--run-dir", run_dir)):
+        if folder is not None and folder.exists() and not folder.is_dir():
+            raise ConfigError(f"{name} must be a folder, received {str(folder)!r}, which is a file")
+    if notebook is not None and not notebook.is_file():
+        raise ConfigError(f"--notebook must be a file, received {str(notebook)!r}; leave it out for the shipped one")
 
 
 def halt_command(
@@ -104,24 +161,6 @@ def cancel_at_broker(url: str) -> str:
         return f"asked the broker to cancel {broker.cancel_all()} working orders"
     finally:
         broker.close()
-
-
-def number_of(text: str) -> object:
-    """Return a text as the number, boolean or text that it is.
-
-    Examples
-    --------
-    >>> number_of("2"), number_of("0.5"), number_of("false"), number_of("5m")
-    (2, 0.5, False, '5m')
-    """
-    if text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
 
 
 def _say(text: str) -> None:

@@ -1,4 +1,8 @@
-"""What a live session is to do, made from the notebook's parameters and checked before anything is connected."""
+"""What a live session is to do, made from the notebook's parameters and checked before anything is connected.
+
+`check_terms` holds on any day, so `mds live` on a holiday and `mds deploy` refuse what a session would; `make_plan`
+adds the day.
+"""
 
 from __future__ import annotations
 
@@ -7,39 +11,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from mdslib.calendar import Session as TradingSession
-from mdslib.calendar import parse_date, session, why_closed
+from mdslib.calendar import parse_date, session, why_closed, zone
 from mdslib.clock import wall_ns
 from mdslib.config import load_settings
 from mdslib.errors import ConfigError, SessionError, did_you_mean
 from mdslib.instruments import Instrument, parse_instrument
+from mdslib.live.options import checked_options
 from mdslib.matching import Rules
 from mdslib.risk import Limits, make_limits
 from mdslib.strategy import Strategy, find_model
+from mdslib.strategy.fold import check_count, state_of
 from mdslib.strategy.timers import duration_ns
 
 END_OF_DAY = ("flatten", "keep")
-OPTIONS: dict[str, Any] = {
-    "time_url": "",  # the side channel of a local exchange; empty: the wall clock
-    "flatten_before": "5m",  # of the close, with end_of_day="flatten"
-    "flatten_on_stop": False,  # go flat where the session is ended early
-    "split_flips": None,  # see `LivePlan.splits_flips`; None: as the venue's rules ask
-    "no_limits": False,  # lift the desk's limits
-    "workers": 2,  # order threads; 1 in lock-step
-    "run_name": "",  # part of every order id; the model's name otherwise
-    "max_clock_skew": 2.0,  # s between our clock and the venue's
-    "connect_lead": 5.0,  # s before the open at which the feed is connected
-    "durability": "write",  # or "fsync"
-    "warm_up": "",  # "open": a session that starts in mid-day is told first what happened since the open, orders held
-    "mute_after": 30.0,  # s of quiet that never make a socket suspicious; 0: no watchdog
-    "max_queue": 100_000,  # frames that may wait; beyond, they are dropped and fetched later
-}
 
 
 @dataclass(frozen=True)
-class LivePlan:
-    """A checked plan of one session; holds no credential.
+class Terms:
+    """What a session is to do, whatever the day; holds no credential.
 
     Attributes
     ----------
@@ -47,11 +39,14 @@ class LivePlan:
         The model and its parameters.
     source : str
         What `find_model` takes to find it again.
-    session : calendar.Session
-        Open and close, from the exchange's calendar.
+    instruments : tuple of Instrument
+        In the model's order.
     limits : Limits or None
-    flatten : int or None
-        When to go flat, ns UTC.
+        The desk's; None where they are lifted.
+    end_of_day : str
+        ``flatten`` or ``keep``.
+    options : mapping
+        All of `mdslib.live.options.OPTIONS`.
     """
 
     strategy: Strategy
@@ -60,19 +55,13 @@ class LivePlan:
     instruments: tuple[Instrument, ...]
     feed: str
     data_stream_url: str
+    data_url: str
     trade_url: str
-    session: TradingSession
-    run_dir: Path
+    exchange: str
     limits: Limits | None
-    flatten: int | None
+    end_of_day: str
     options: Mapping[str, Any]
     allow_live: bool
-    data_url: str = "https://data.alpaca.markets"
-
-    @property
-    def date(self) -> datetime.date:
-        """The trading date."""
-        return self.session.date
 
     @property
     def run_name(self) -> str:
@@ -85,74 +74,148 @@ class LivePlan:
         return rules is Rules.ALPACA if chosen is None else bool(chosen)
 
 
-def make_plan(
+@dataclass(frozen=True)
+class LivePlan(Terms):
+    """A checked plan of one session.
+
+    Attributes
+    ----------
+    session : calendar.Session
+        Open and close, from the exchange's calendar.
+    run_dir : Path
+        The day's files.
+    flatten : int or None
+        When to go flat, ns UTC.
+    """
+
+    session: TradingSession
+    run_dir: Path
+    flatten: int | None
+
+    @property
+    def date(self) -> datetime.date:
+        """The trading date."""
+        return self.session.date
+
+
+def check_terms(
     model: str,
+    *,
     params: Mapping[str, Any],
     symbols: Sequence[str],
     feed: str,
     data_stream_url: str,
+    data_url: str,
     trade_url: str,
     exchange: str,
-    date: str,
-    run_dir: str,
     limits: Mapping[str, float],
     end_of_day: str,
     options: Mapping[str, Any],
-    data_url: str = "https://data.alpaca.markets",
-) -> LivePlan:
-    """Check the parameters of a session and return its plan.
+) -> Terms:
+    """Check everything of a session that does not hang on the day, and return it.
 
     Raises
     ------
-    ConfigError, ModelError, SessionError
-        Whatever is wrong, before anything is connected.
+    ConfigError, ModelError
+        Whatever is wrong.
     """
     strategy = find_model(model)
     if strategy.module == "__main__":
         raise ConfigError(
             f"model {strategy.name!r} is defined in a notebook; live takes modules only: save it in models/"
         )
-    for name in options:
-        if name not in OPTIONS:
-            raise ConfigError(f"unknown option {name!r} of a live session. {did_you_mean(name, OPTIONS)}")
-    chosen = {**OPTIONS, **options}
-    if chosen["warm_up"] not in ("", "open"):
-        raise ConfigError(f"warm_up must be 'open' or nothing, received {chosen['warm_up']!r}")
+    chosen = checked_options(options)
     if end_of_day not in END_OF_DAY:
         raise ConfigError(f"end_of_day must be 'flatten' or 'keep', received {end_of_day!r}")
-    instruments = tuple(parse_instrument(symbol) for symbol in symbols)
-    if len({i.symbol for i in instruments}) != len(instruments):
-        raise ConfigError(f"symbols must differ, received {', '.join(i.symbol for i in instruments)}")
-    if len(instruments) < strategy.instruments:
-        raise ConfigError(
-            f"model {strategy.name!r} trades {strategy.instruments} instruments, received {len(instruments)}"
-            f" ({', '.join(i.symbol for i in instruments) or 'none'}); name them with --symbol, in its order"
-        )
+    typed = strategy.make_params(**params)
+    state_of(strategy, typed)  # parameters that it can't be built with are refused as well
     settings = load_settings()
-    today = parse_date(date) if date else _today(exchange)
-    day = session(today, exchange)
-    if day is None:
-        raise SessionError(f"no session on {today} at {exchange}: {why_closed(today, exchange)}")
-    base = make_limits(**settings.limits.model_dump())._asdict()
-    return LivePlan(
+    _check_addresses(feed, data_stream_url, data_url, trade_url, allow_live=settings.allow_live_trading)
+    zone(exchange)  # an exchange that is none is named
+    return Terms(
         strategy=strategy,
-        params=strategy.make_params(**params),
+        params=typed,
         source=str(Path(model).resolve()) if model.endswith(".py") else model,
-        instruments=instruments,
+        instruments=_instruments(strategy, symbols),
         feed=feed,
         data_stream_url=data_stream_url,
+        data_url=data_url,
         trade_url=trade_url,
-        session=day,
-        run_dir=Path(run_dir or settings.runs / f"{today}-{strategy.name}"),
-        limits=None if chosen["no_limits"] else make_limits(**{**base, **limits}),
-        flatten=day.close - duration_ns(chosen["flatten_before"]) if end_of_day == "flatten" else None,
+        exchange=exchange,
+        limits=_limits(settings.limits.model_dump(), limits, lifted=chosen["no_limits"]),
+        end_of_day=end_of_day,
         options=chosen,
         allow_live=settings.allow_live_trading,
-        data_url=data_url,
     )
 
 
-def _today(exchange: str) -> datetime.date:
-    from mdslib.calendar import zone
+def make_plan(date: str, run_dir: str, terms: Terms) -> LivePlan:
+    """Return the plan of a session on a day; today's, where `date` is empty.
 
+    Raises
+    ------
+    ConfigError, SessionError
+        Where the day has no session, or one that is too short for going flat before its close.
+    """
+    today = parse_date(date) if date else _today(terms.exchange)
+    day = session(today, terms.exchange)
+    if day is None:
+        raise SessionError(f"no session on {today} at {terms.exchange}: {why_closed(today, terms.exchange)}")
+    flatten = None
+    if terms.end_of_day == "flatten":
+        lead = terms.options["flatten_before"]
+        flatten = day.close - duration_ns(lead)
+        if flatten <= day.open:
+            hours = (day.close - day.open) / 3.6e12
+            raise ConfigError(
+                f"option flatten_before must be shorter than the session of {today}, which lasts {hours:g} h, "
+                f"received {lead!r}"
+            )
+    name = f"{today}-{terms.strategy.name}"
+    folder = Path(run_dir) if run_dir else load_settings().runs / name
+    return LivePlan(**vars(terms), session=day, run_dir=folder, flatten=flatten)
+
+
+def _instruments(strategy: Strategy, symbols: Sequence[str]) -> tuple[Instrument, ...]:
+    instruments = tuple(parse_instrument(symbol) for symbol in symbols)
+    names = [instrument.symbol for instrument in instruments]
+    if len(set(names)) != len(names):
+        raise ConfigError(f"symbols must differ, received {', '.join(names)}")
+    if len(names) < strategy.instruments:
+        raise ConfigError(
+            f"model {strategy.name!r} trades {strategy.instruments} instruments, received {len(names)}"
+            f" ({', '.join(names) or 'none'}); name them with --symbol, in its order"
+        )
+    check_count(strategy, names)
+    return instruments
+
+
+def _limits(configured: Mapping[str, float], given: Mapping[str, float], *, lifted: bool) -> Limits | None:
+    limits = make_limits(**{**make_limits(**configured)._asdict(), **given})
+    if lifted and given:
+        raise ConfigError(
+            f"limits can't be lifted (no_limits) and set at once, received {', '.join(given)}; leave one of them out"
+        )
+    return None if lifted else limits
+
+
+def _check_addresses(feed: str, data_stream_url: str, data_url: str, trade_url: str, *, allow_live: bool) -> None:
+    from mdslib.brokers.alpaca import check_address
+    from mdslib.feeds.alpaca_socket import FEEDS
+    from mdslib.feeds.connect import check_encrypted
+
+    if feed not in FEEDS:
+        raise ConfigError(f"feed must be one of Alpaca's, received {feed!r}. {did_you_mean(feed, FEEDS)}")
+    for name, url, schemes in (
+        ("data_stream_url", data_stream_url, ("wss", "ws")),
+        ("data_url", data_url, ("https", "http")),
+        ("trade_url", trade_url, ("https", "http")),
+    ):
+        check_encrypted(url, name)
+        if urlsplit(url).scheme not in schemes or not urlsplit(url).hostname:
+            raise ConfigError(f"{name} must be an address like {schemes[0]}://host, received {url!r}")
+    check_address(trade_url, allow_live)
+
+
+def _today(exchange: str) -> datetime.date:
     return datetime.datetime.fromtimestamp(wall_ns() // 1_000_000_000, zone(exchange)).date()

@@ -29,7 +29,7 @@ from mdslib.live.halt import VENUE, halt_files, halted, why_halted
 from mdslib.live.keeper import Keeper
 from mdslib.live.log import SessionLog
 from mdslib.live.orderstream import OrderStream
-from mdslib.live.plan import LivePlan, make_plan
+from mdslib.live.plan import LivePlan, check_terms, make_plan
 from mdslib.live.report import DayReport
 from mdslib.live.runner import HEARTBEAT, STOP
 from mdslib.live.simlink import SimLink
@@ -113,24 +113,22 @@ class Session:
         end_of_day : {"flatten", "keep"}
             What becomes of positions before the close.
         **options
-            See `mdslib.live.plan.OPTIONS`.
+            See `mdslib.live.options.OPTIONS`.
         """
-        plan = make_plan(
+        terms = check_terms(
             model,
-            params or {},
-            symbols,
-            feed,
-            data_stream_url,
-            trade_url,
-            exchange,
-            date,
-            run_dir,
-            limits or {},
-            end_of_day,
-            options,
-            data_url,
+            params=params or {},
+            symbols=symbols,
+            feed=feed,
+            data_stream_url=data_stream_url,
+            data_url=data_url,
+            trade_url=trade_url,
+            exchange=exchange,
+            limits=limits or {},
+            end_of_day=end_of_day,
+            options=options,
         )
-        return cls(plan)
+        return cls(make_plan(date, run_dir, terms))
 
     def __repr__(self) -> str:
         plan = self.plan
