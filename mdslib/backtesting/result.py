@@ -104,7 +104,20 @@ class Result:
     @property
     def rejected(self) -> int:
         """Orders that the venue's rules refused."""
-        return int(np.count_nonzero(self.events["status"] == int(Status.REJECTED)))
+        return self._ended(Status.REJECTED)
+
+    @property
+    def canceled(self) -> int:
+        """Orders that ended canceled, those that had filled in part included."""
+        return self._ended(Status.CANCELED)
+
+    @property
+    def expired(self) -> int:
+        """Orders that ended with their session, those that had filled in part included."""
+        return self._ended(Status.EXPIRED)
+
+    def _ended(self, status: Status) -> int:
+        return int(np.count_nonzero(self.events["status"] == int(status)))
 
     @property
     def cash(self) -> float:
@@ -157,6 +170,8 @@ class Result:
             "denials": self.denials(),
             "orders": self.orders,
             "rejected": self.rejected,
+            "canceled": self.canceled,
+            "expired": self.expired,
             "fills": len(self.fills),
             "working": len(self.working),
             "position": self.position,
@@ -167,10 +182,18 @@ class Result:
         }
 
     def decisions_frame(self) -> pd.DataFrame:
-        """Return the decisions as a frame, indexed by event time."""
+        """Return the decisions as a frame, indexed by event time.
+
+        Returns
+        -------
+        DataFrame
+            ``denied`` is the limit that refused the decision, ``bound`` that limit's value and ``value`` the order's;
+            both are nan where nothing was refused. `mdslib.risk.denial_text` makes a sentence of the three.
+        """
         import pandas as pd
 
         d = self.decisions
+        fine = d["denied"] == 0
         symbols = np.array([i.symbol for i in self.data.instruments])
         return pd.DataFrame(
             {
@@ -183,6 +206,8 @@ class Result:
                 "time_in_force": [TimeInForce(int(t)).name for t in d["tif"]],
                 "last_px": d["reference"],
                 "denied": [Denial(int(c)).name if c else "" for c in d["denied"]],
+                "bound": np.where(fine, np.nan, d["bound"]),
+                "value": np.where(fine, np.nan, d["value"]),
             },
             index=views.times_index(d["ts_event"]),
         )
@@ -305,8 +330,8 @@ class Result:
 
     def _repr_html_(self) -> str:
         j, s, say = self.to_json(), self.stats(), views.shown
-        counted = ("events", "decisions", "buys", "sells", "denied", "orders", "rejected", "fills")
-        counts = {name: f"{j[name]:,}" for name in counted}
+        asked = ("events", "decisions", "buys", "sells", "denied")
+        counts = {name: f"{j[name]:,}" for name in (*asked, "orders", "rejected", "canceled", "expired", "fills")}
         held = j["position"] if isinstance(j["position"], dict) else {"": j["position"]}
         money = {
             "profit": say(s["profit"]),
@@ -330,7 +355,9 @@ class Result:
 
     def __repr__(self) -> str:
         j = self.to_json()
+        fates = ", ".join(f"{j[name]:,} {name}" for name in ("rejected", "canceled", "expired"))
         return (
-            f"Result({j['model']} on {', '.join(j['symbols'])}: {j['events']:,} events, {j['decisions']:,} decisions,"
-            f" {j['orders']:,} orders, {j['fills']:,} fills, position {j['position']}, profit {j['profit']:,.2f})"
+            f"Result({j['model']} on {', '.join(j['symbols'])}: {j['events']:,} events, {j['decisions']:,} decisions"
+            f" ({j['denied']:,} denied), {j['orders']:,} orders ({fates}), {j['fills']:,} fills,"
+            f" position {j['position']}, profit {j['profit']:,.2f})"
         )

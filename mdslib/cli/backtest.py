@@ -16,7 +16,9 @@ def backtest_command(
     date: Annotated[str, typer.Option(help="Session, or first session of a range.", show_default=False)],
     to: Annotated[str, typer.Option(help="Last session of a range; empty: one day.")] = "",
     store: Annotated[Path | None, typer.Option(help="Folder of recorded data; the settings' store by default.")] = None,
-    bars: Annotated[str, typer.Option(help="Spacing of bars for a model on bars: 1s, 1m, 1h or 1d.")] = "1m",
+    bars: Annotated[
+        str, typer.Option(help="Spacing of bars for a model on bars: 1s, 1m, 1h or 1d; empty: 1m.", show_default=False)
+    ] = "",
     extended: Annotated[bool, typer.Option(help="Keep extended hours.")] = False,
     rules: Annotated[str, typer.Option(help="What the venue refuses: permissive or alpaca.")] = "alpaca",
     limits: Annotated[bool, typer.Option("--limits/--no-limits", help="The desk's limits, or none.")] = True,
@@ -55,13 +57,21 @@ def backtest_command(
         flatten=flatten or None,
     )
     figures = result.to_json()
-    sys.stdout.write((json_module.dumps(figures) if json else table(figures)) + "\n")
+    text = json_module.dumps(figures) if json else table(figures | {"sessions": span(figures["sessions"])})
+    sys.stdout.write(f"{text}\n")
 
 
 def kinds_of(strategy: Any, bars: str) -> list[str]:
-    """Return the kinds of rows that a strategy takes, as `mdslib.load` names them."""
+    """Return the kinds of rows that a strategy takes, as `mdslib.load` names them; `bars` is their spacing."""
+    from mdslib.errors import ConfigError
+
     names = [kind.name.lower() + "s" for kind in strategy.market_kinds] or ["trades"]
-    return [f"bars_{bars}" if name == "bars" else name for name in names]
+    if bars and "bars" not in names:
+        raise ConfigError(
+            f"--bars is for a model on bars, received --bars {bars}: {strategy.name} takes {' and '.join(names)};"
+            " leave it out, or choose another model"
+        )
+    return [f"bars_{bars or '1m'}" if name == "bars" else name for name in names]
 
 
 def configured_limits() -> Any:
@@ -70,6 +80,17 @@ def configured_limits() -> Any:
     from mdslib.risk import make_limits
 
     return make_limits(**load_settings().limits.model_dump())
+
+
+def span(dates: list[str]) -> str:
+    """Return a run's sessions in a few words.
+
+    Examples
+    --------
+    >>> span(["2013-10-07", "2013-10-08", "2013-10-11"])
+    '2013-10-07 to 2013-10-11, 3 sessions'
+    """
+    return f"{dates[0]} to {dates[-1]}, {len(dates):,} sessions" if len(dates) > 1 else ", ".join(dates)
 
 
 def table(figures: dict[str, Any]) -> str:

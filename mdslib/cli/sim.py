@@ -27,8 +27,11 @@ def sim_command(
     start: Annotated[str | None, typer.Option("--from", help="First instant, HH:MM[:SS] New York.")] = None,
     end: Annotated[str | None, typer.Option("--to", help="Last instant, HH:MM[:SS] New York.")] = None,
     mode: Annotated[
-        str, typer.Option(help="real, fast (see --speed), free (as fast as clients read), lockstep.")
-    ] = "real",
+        str,
+        typer.Option(
+            help="real, fast (see --speed), free (as fast as clients read), lockstep; empty: real.", show_default=False
+        ),
+    ] = "",
     speed: Annotated[float | None, typer.Option(help="Seconds of the day a second; means --mode fast.")] = None,
     batch: Annotated[int, typer.Option(help="Messages in one frame, at most.")] = 100,
     rules: Annotated[str, typer.Option(help="permissive or alpaca.")] = "alpaca",
@@ -71,13 +74,17 @@ def sim_command(
         width = max(len(script.name) for script in scripts)
         typer.echo("\n".join(f"{script.name:{width}}  {script.about}" for script in scripts))
         return
+    if speed is not None and mode not in ("", Mode.FAST):
+        raise ConfigError(
+            f"--speed is for --mode fast, received --mode {mode} --speed {speed:g}; leave one of them out"
+        )
     script = load_script(faults) if faults else None
     bind(port).close()  # a used port is said at once, before the day is read
     day = parse_date(date) if date else None
     market = open_day(data, store, symbol or ["SPY"], day, kind or ["trades"], extended=extended)
     played = day or (market.sessions[0].date if market.sessions else None)
     options = SimOptions(
-        mode=Mode.FAST if speed is not None else mode,
+        mode=mode or (Mode.REAL if speed is None else Mode.FAST),
         speed=1.0 if speed is None else speed,
         batch=batch,
         rules=rules,
@@ -103,7 +110,8 @@ def sim_command(
     def ready(bound: int, stop: asyncio.Event) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        typer.echo(_welcome(bound, market, options))
+        origin = "a made day, no recorded one" if data is None and store is None else f"recorded, from {data or store}"
+        typer.echo(_welcome(bound, market, options, origin))
 
     asyncio.run(serve(market, options, ready))
 
@@ -127,12 +135,12 @@ def _instant(option: str, text: str | None, day: datetime.date | None) -> int | 
     return (moment - epoch) // datetime.timedelta(microseconds=1) * 1000
 
 
-def _welcome(port: int, market: Any, options: Any) -> str:
+def _welcome(port: int, market: Any, options: Any, origin: str) -> str:
     host = f"127.0.0.1:{port}"
     hint = "yours" if options.key else "any"
     return "\n".join(
         [
-            f"exchange   {market!r}",
+            f"exchange   {origin}: {market!r}",
             f"           mode {options.mode}, speed {options.speed:g}, rules {options.rules}",
             *([f"faults     {options.faults.name}: {options.faults.about}"] if options.faults else []),
             f"data       ws://{host}/v2/iex (also sip, delayed_sip, test)",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mdslib.errors import DataError
+from mdslib.errors import ConfigError, DataError
 from mdslib.table import MarketData
 
 
@@ -43,12 +43,35 @@ def open_day(
     ------
     DataError
         There is no such day.
+    ConfigError
+        What is asked for would make no difference: a kind or extended hours of the made day, which has trades of the
+        session alone; a second symbol of a file.
     """
+    _refuse_unused(data, store, symbols, kinds, extended=extended)
     if data is not None:
         return _lean_day(data, symbols[0], date, kinds, extended=extended)
     if store is not None:
         return _stored_day(store, symbols, date, kinds, extended=extended)
     return _made_day(symbols, date)
+
+
+def _refuse_unused(
+    data: Path | None, store: Path | None, symbols: Sequence[str], kinds: Sequence[str], *, extended: bool
+) -> None:
+    if data is not None and store is not None:
+        raise ConfigError(f"--data and --store name two sources, received {data} and {store}; leave one out")
+    if data is not None and len(symbols) > 1:
+        raise ConfigError(
+            f"--data plays one symbol, received {', '.join(symbols)}; `mds import lean` them and play --store"
+        )
+    if data is None and store is None:
+        others = [kind for kind in kinds if kind != "trades"]
+        if others or extended:
+            received = f"--kind {others[0]}" if others else "--extended"
+            raise ConfigError(
+                f"the made day has trades of the regular session alone, received {received}; leave it out, or play"
+                " recorded data with --store or --data"
+            )
 
 
 def _made_day(symbols: Sequence[str], date: datetime.date | None) -> MarketData:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -152,6 +153,11 @@ class Strategy:
             raise ModelError(
                 f"parameter {name!r} of strategy {self.name!r} must be {kind.__name__}, received {value!r}"
             ) from None
+        if kind is float and not math.isfinite(converted) and math.isfinite(self.params._field_defaults.get(name, 0.0)):
+            raise ModelError(
+                f"parameter {name!r} of strategy {self.name!r} must be a finite number, received {value!r};"
+                " only one whose default is nan or inf may be so"
+            )
         return converted
 
     def __call__(self, event: Any, state: Any, account: Any, p: Any) -> Any:

@@ -83,9 +83,7 @@ def test_bars_stamped_at_midnight_are_refused_until_they_are_converted(zone: str
     index = pd.DatetimeIndex([str(day.date) for day in DAYS]).tz_localize(zone).tz_convert("UTC")
     stamps = np.array(index.as_unit("ns").asi8)
     table = daily([1, 9, 9, 9], [10.0, 11.0, 12.0, 13.0], stamps.tolist())
-    with pytest.raises(
-        DataError, match=r"session's close, received 2013-11-27T.* mdslib.bars.session_stamped"
-    ):
+    with pytest.raises(DataError, match=r"session's close, received 2013-11-27T.* mdslib.bars.session_stamped"):
         backtest(buys_on_one, table, instruments=SPY)
     converted = session_stamped(table)
     assert converted["ts_event"].tolist() == [day.close for day in DAYS]

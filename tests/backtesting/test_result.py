@@ -206,6 +206,35 @@ def test_the_table_is_html_in_the_page_s_own_colours(alpaca):
     assert "#" not in text
 
 
+def test_the_fates_of_orders_are_counted_in_the_repr_and_in_the_figures():
+    session = calendar.session("2025-06-12")
+    times = [session.open + k * SECOND for k in range(1, 6)]
+    table = trades(times, [10.0] * 5, [1, 9, 3, 1, 9])  # bought, offered far away, and bought against that offer
+    data = MarketData((Instrument("SPY"),), (table,), (session,))
+    limits = mdslib.make_limits(max_order_qty=10, price_collar=0)
+    result = mdslib.backtest(by_hand, data, limits=limits, latency=0, seed=1)
+    told = result.to_json()
+    counts = {name: told[name] for name in ("denied", "orders", "rejected", "canceled", "expired", "fills", "working")}
+    assert counts == {
+        "denied": 0, "orders": 3, "rejected": 1, "canceled": 0, "expired": 1, "fills": 1, "working": 0
+    }  # fmt: skip
+    assert (result.rejected, result.canceled, result.expired) == (1, 0, 1)
+    assert repr(result) == (
+        "Result(by_hand on SPY: 5 events, 3 decisions (0 denied), 3 orders (1 rejected, 0 canceled, 1 expired),"
+        " 1 fills, position 10.0, profit 0.00)"
+    )
+    assert ">expired</td>" in result._repr_html_()
+
+
+def test_a_denial_carries_its_bound_and_the_order_s_value(alpaca):
+    frame = alpaca.decisions_frame()
+    denied = frame[frame["denied"] == "BUYING_POWER"]
+    assert len(denied) == alpaca.denied > 0
+    assert (denied["value"] > denied["bound"]).all()
+    assert (denied["bound"] > 9_000.0).all(), "twice the equity"
+    assert frame.loc[frame["denied"] == "", ["bound", "value"]].isna().all(axis=None)
+
+
 def test_a_run_without_events_has_views_all_the_same():
     data = MarketData((Instrument("SPY"),), (trades([], np.zeros(0), np.zeros(0, np.int64)),))
     result = mdslib.backtest("volume_modulo", data, rules="permissive", limits=None)

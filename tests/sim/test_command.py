@@ -48,7 +48,9 @@ def test_it_prints_its_addresses_and_ends_cleanly_on_sigterm(
 ) -> None:
     process = start("--port", "0", "--mode", "free", "--log", str(tmp_path), "--date", "2025-06-12")
     command.append(process)
-    url = printed(process)["data"].split()[0]
+    said = printed(process)
+    assert said["exchange"].startswith("a made day, no recorded one: MarketData(SPY: ")
+    url = said["data"].split()[0]
     with connect(url, max_size=None, close_timeout=0.1) as socket:
         socket.recv(20)
         socket.send('{"action":"auth","key":"k","secret":"s"}')
@@ -80,6 +82,20 @@ def test_a_used_port_is_one_line(command: list[subprocess.Popen[str]]) -> None:
         (("--mode", "quick"), "sim option mode must be one of real, fast, free, lockstep; received 'quick'"),
         (("--from", "9h"), "--from must be a time of day in New York like 09:45 or 09:45:30, received '9h'"),
         (("--data", "nowhere"), "--data nowhere does not exist"),
+        (
+            ("--kind", "foo"),
+            "the made day has trades of the regular session alone, received --kind foo; leave it out, or play recorded",
+        ),
+        (("--extended",), "received --extended; leave it out, or play recorded data with --store or --data"),
+        (("--data", "a", "--store", "b"), "--data and --store name two sources, received a and b; leave one out"),
+        (
+            ("--data", "a", "--symbol", "SPY", "--symbol", "BAC"),
+            "--data plays one symbol, received SPY, BAC; `mds import lean` them",
+        ),
+        (
+            ("--mode", "lockstep", "--speed", "5"),
+            "--speed is for --mode fast, received --mode lockstep --speed 5; leave one of them out",
+        ),
         (("--faults", "strom"), "fault script 'strom' is unknown. Did you mean 'storm'?"),
     ],
 )
