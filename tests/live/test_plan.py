@@ -112,7 +112,7 @@ def test_the_day_adds_the_session_the_folder_and_the_time_to_go_flat(tmp_path: P
 
 def test_going_flat_before_the_open_of_a_half_day_is_refused() -> None:
     with pytest.raises(
-        ConfigError, match=r"flatten_before must be shorter than the session of 2024-11-29, lasts 3.5 h"
+        ConfigError, match=r"flatten_before must be shorter than the session of 2024-11-29, which lasts 3.5 h"
     ):
         make_plan("2024-11-29", "", terms(options={"flatten_before": "4h"}))
     assert make_plan("2024-11-27", "", terms(options={"flatten_before": "4h"})).flatten

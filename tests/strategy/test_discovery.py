@@ -54,6 +54,47 @@ def test_a_module_and_a_name_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         find_model("h7pack.inner:secnd")
 
 
+def test_a_module_of_the_working_folder_is_found_as_docs_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "h9strategies").mkdir()
+    (tmp_path / "h9strategies" / "calm.py").write_text("from h9helper import VALUE\n" + ONE.format(name="calm"))
+    (tmp_path / "h9helper.py").write_text("VALUE = 1\n")
+    (tmp_path / "h9alone.py").write_text(ONE.format(name="alone"))
+    monkeypatch.chdir(tmp_path)
+    assert find_model("h9strategies.calm").name == "calm"
+    assert find_model("h9strategies.calm:calm").name == "calm"
+    assert find_model("h9alone").name == "alone"
+
+
+def test_the_library_goes_before_a_module_of_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "json.py").write_text("raise RuntimeError")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelError, match=r"model 'json\.decoder' holds no strategy"):
+        find_model("json.decoder")
+
+
+@pytest.mark.parametrize("name", ["", ".", "..x", "x.", "a b", "/", "no.such", "h10ends.it"])
+def test_a_path_that_is_none_is_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    (tmp_path / "h10ends").mkdir()
+    (tmp_path / "h10ends" / "it.py").write_text("raise SystemExit(3)")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelError):
+        find_model(name)
+
+
+def test_a_model_that_is_no_text_is_one_error() -> None:
+    with pytest.raises(ModelError, match="a .py file or a strategy, received NoneType"):
+        find_model(None)  # type: ignore[arg-type]
+
+
+def test_the_setting_models_names_a_folder_for_every_look_up(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ModelError, match="unknown model 'calm'"):
+        find_model("calm")
+    monkeypatch.setenv("MDS_MODELS", str(folder))
+    assert find_model("calm").file == str(folder / "calm.py")
+
+
 def test_an_edited_file_is_read_again(folder: Path) -> None:
     first = find_model("calm", [folder])
     file = folder / "calm.py"
