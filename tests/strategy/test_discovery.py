@@ -84,7 +84,7 @@ def test_a_path_that_is_none_is_one_error(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_model_that_is_no_text_is_one_error() -> None:
-    with pytest.raises(ModelError, match="a .py file or a strategy, received NoneType"):
+    with pytest.raises(ModelError, match=r"a \.py file or a strategy, received NoneType"):
         find_model(None)  # type: ignore[arg-type]
 
 
