@@ -79,7 +79,7 @@ class Core:
         self._names = {i.symbol: (k, i) for k, i in enumerate(instruments)}
         self._names |= {make_id("asset", i.symbol): (k, i) for k, i in enumerate(instruments)}
         # As in the back-test: orders match against trades where the data has them, else quotes, else bars.
-        self._kind = next(kind for kind in (Kind.TRADE, Kind.QUOTE, Kind.BAR) if kind in market.tables)
+        self.matches_on = next(kind for kind in (Kind.TRADE, Kind.QUOTE, Kind.BAR) if kind in market.tables)
         self._told = 0
 
     def warm(self) -> None:
@@ -119,8 +119,8 @@ class Core:
             Kind.QUOTE: (("bid", "ask"), self.engine.on_quotes),
             Kind.BAR: (("open", "low", "high", "close"), self.engine.on_bars),
         }
-        names, match = ways[self._kind]
-        columns = self.market.columns(self._kind, lo, hi, ("ts_event", "instrument", *names))
+        names, match = ways[self.matches_on]
+        columns = self.market.columns(self.matches_on, lo, hi, ("ts_event", "instrument", *names))
         if len(columns[0]):
             self._book(match(*columns))
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Collection
 from typing import Any, Protocol
 
+from mdslib.events import Kind
 from mdslib.sim.core import Core
 from mdslib.sim.keys import Keys, RateLimit
 from mdslib.sim.log import RunLog
@@ -23,6 +24,9 @@ class DataClient(Protocol):
 
     def leave(self) -> None:
         """Take it off the floor: nothing more is sent to it."""
+
+    def hears(self, kind: int, instrument: int) -> bool:
+        """Tell whether it has subscribed to the events of a kind and instrument."""
 
     async def send_events(self, lo: int, hi: int) -> int:
         """Send those of the market events ``lo:hi`` that are subscribed; return the number of frames."""
@@ -107,6 +111,14 @@ class Floor:
         """Note that a client has changed its subscription."""
         self.last_subscription = asyncio.get_running_loop().time()
         self.changed.set()
+
+    def is_idle(self, event: int) -> bool:
+        """Tell whether an event is a bar that nobody hears and no order matches on."""
+        kind = int(self.market.kinds[event])
+        if kind != Kind.BAR or self.core.matches_on is Kind.BAR or not self.data_clients:
+            return False
+        instrument = int(self.market.instruments[event])
+        return not any(client.hears(kind, instrument) for client in self.data_clients)
 
     async def send_market(self, lo: int, hi: int) -> None:
         """Send events ``lo:hi`` to every data client."""

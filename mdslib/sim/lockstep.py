@@ -4,9 +4,10 @@ A live run over real sockets becomes repeatable, and equal to a back-test fill f
 conversation runs on ``/sim/time``, in JSON text frames; ``now`` and ``wake`` are ns UTC.
 
 1. An *instant* T is all market events with one ``ts_event``, or a timer of the session's, or the trading day's close
-   (which comes before events of the same time). The exchange matches the working orders against T's events (an order
-   sent at S matches from the first event after S + latency), so its books hold T's fills at once. It sends T's events
-   on the data websocket, in as few frames as ``batch`` allows, then tells ::
+   (which comes before events of the same time). A bar that nobody has subscribed to is left out where orders match on
+   trades or quotes: it would be an instant of which nobody learns. The exchange matches the working orders against T's
+   events (an order sent at S matches from the first event after S + latency), so its books hold T's fills at once. It
+   sends T's events on the data websocket, in as few frames as ``batch`` allows, then tells ::
 
        {"now": T, "phase": "market", "frames": F, "updates": U, "speed": 0, "mode": "lockstep", "rules": "alpaca"}
 
@@ -66,6 +67,8 @@ class Stepper:
 
     def _next(self) -> int | None:
         floor, market = self.floor, self.floor.market
+        while floor.sent < len(market) and floor.is_idle(floor.sent):
+            floor.sent += 1
         due = [int(market.ts[floor.sent])] if floor.sent < len(market) else []
         due += self._closes[:1]
         if self.wake is not None and floor.now < self.wake <= market.end:

@@ -11,6 +11,7 @@ import uvicorn
 
 from mdslib.errors import ConfigError
 from mdslib.sim.app import make_app
+from mdslib.sim.bars import with_minute_bars
 from mdslib.sim.floor import Floor
 from mdslib.sim.lockstep import Stepper
 from mdslib.sim.market import Market
@@ -66,7 +67,7 @@ async def serve(data: MarketData, options: SimOptions, ready: Callable[[int, asy
     """
     listener = bind(options.port)
     with contextlib.closing(listener):
-        await _serve_on(listener, Floor(Market(data, options.from_ts, options.to_ts), options), ready)
+        await _serve_on(listener, Floor(Market(with_minute_bars(data), options.from_ts, options.to_ts), options), ready)
 
 
 async def _serve_on(listener: socket.socket, floor: Floor, ready: Callable[[int, asyncio.Event], None]) -> None:

@@ -118,6 +118,10 @@ class DataConnection:
             self.floor.data_clients.append(self)
         self.floor.subscribed()
 
+    def hears(self, kind: int, instrument: int) -> bool:
+        """Tell whether it has subscribed to the events of a kind and instrument."""
+        return bool(self.mask[kind, instrument])
+
     async def send_events(self, lo: int, hi: int) -> int:
         """Send the subscribed ones of events ``lo:hi``; return the number of frames."""
         market, batch = self.floor.market, self.floor.options.batch
@@ -126,8 +130,9 @@ class DataConnection:
             wanted = self.mask[market.kinds[lo:hi], market.instruments[lo:hi]]
             if market.erased is not None:
                 wanted = wanted & ~market.erased[lo:hi]
-            messages = [text for text, keep in zip(messages, wanted.tolist(), strict=True) if keep]
-            records = records[wanted]
+            if not wanted.all():  # bars are few among trades: most frames hold none
+                messages = [text for text, keep in zip(messages, wanted.tolist(), strict=True) if keep]
+                records = records[wanted]
         if self.line is not None:
             starts = range(0, len(messages), batch)
             return await self._send_struck(

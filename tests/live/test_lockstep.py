@@ -7,10 +7,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mdslib.backtesting import backtest
 from mdslib.events import Kind
+from mdslib.sim.bars import with_minute_bars
 from mdslib.table import MarketData
 
-from .rehearsal import DAY, assert_same_fills, lockstep, made_bars, made_trades, of_kind, tape
+from .rehearsal import (
+    DAY,
+    LATENCY,
+    assert_same_fills,
+    lockstep,
+    made_bars,
+    made_trades,
+    of_kind,
+    rehearse,
+    tape,
+)
 
 RULES = pytest.mark.parametrize("rules", ["permissive", "alpaca"])
 MODELS = Path(__file__).parent / "models"
@@ -42,6 +54,21 @@ def test_moving_average_on_bars_flips(rules: str, tmp_path: Path) -> None:
         held = np.cumsum(tested.fills["qty"])
         assert held.max() > 0 > held.min()
         assert abs(tested.fills["qty"]).max() <= 10.0, "a flip goes out as a close, and an open after its fill"
+
+
+def test_a_model_on_bars_where_the_exchange_plays_trades(tmp_path: Path) -> None:
+    """The exchange makes the minute bars itself; orders match on the trades between them."""
+    data = made_trades(6_000)
+    params = {"fast": 3, "slow": 8}
+    with_bars = with_minute_bars(data)
+    report = rehearse(
+        data, "moving_average", tmp_path / "run", sim={"mode": "lockstep"}, params=params, split_flips=False
+    )
+    tested = backtest("moving_average", with_bars, params=params, rules="permissive", latency=LATENCY, flatten="5m")
+    assert_clean(report)
+    assert report.market["ts_event"].tolist() == with_bars.bars["ts_event"].tolist()
+    assert len(tested.fills) > 20
+    assert_same_fills(report, tested)
 
 
 @RULES

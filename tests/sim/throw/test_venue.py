@@ -214,10 +214,12 @@ def test_the_venues_clock_goes_wrong(by: str, stamp: str) -> None:
 
 
 def test_a_fault_whose_time_never_comes_is_logged_as_such() -> None:
-    faults = 'what = "disconnect"\nafter_events = 11---what = "mute"\nat = "09:00"\nfor = "30m"'
+    faults = 'what = "disconnect"\nafter_events = 12---what = "mute"\nat = "09:00"\nfor = "30m"'
     with struck(faults) as exchange:
         data = reader(exchange)
-        assert len(data.take(10)) == 10, "one never comes, the other was over before the open"
+        assert len(data.take(10)) == 10, (
+            "one never comes (of ten trades the exchange makes one bar), the other was over"
+        )
         deadline = time.monotonic() + 5
         while len(phases(exchange)) < 3 and time.monotonic() < deadline:
             time.sleep(0.02)
