@@ -103,6 +103,19 @@ def regular_hours(table: Table, session: calendar.Session | None) -> Table:
     return table.between(session.open + shift, session.close + shift)
 
 
+def _in_hours(rows: Table, session: calendar.Session, instrument: Instrument) -> Table:
+    """Return the rows of regular hours; a day that has rows, and none there, is an error and no empty table."""
+    inside = regular_hours(rows, session)
+    if len(rows) and not len(inside):
+        first, last = (str(ts.astype("M8[s]")) for ts in rows["ts_event"][[0, -1]].view("M8[ns]"))
+        raise DataError(
+            f"load: {instrument.symbol} on {session.date} has {len(rows):,} rows of {rows.kind.name.lower()}s, received"
+            f" none of them in regular hours: they lie from {first} to {last} UTC; pass extended=True (--extended), or"
+            " import the day again"
+        )
+    return inside
+
+
 def _table(
     store: ParquetStore,
     instruments: tuple[Instrument, ...],
@@ -119,7 +132,7 @@ def _table(
     found: list[Table] = []
     for index, instrument in enumerate(instruments):
         days = _days(store, instrument, wanted, sessions, only, skip=skip)
-        parts = [rows if extended else regular_hours(rows, session) for session, rows in days]
+        parts = [rows if extended else _in_hours(rows, session, instrument) for session, rows in days]
         if parts:
             rows = merge(parts)
             found.append(rows.replace(instrument=np.full(len(rows), index, "<u2")) if index else rows)

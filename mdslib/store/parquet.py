@@ -2,7 +2,7 @@
 
 ``kind=trade/venue=alpaca/symbol=SPY/date=2013-10-08/part.parquet``, which pandas, Polars, DuckDB, Dask and Spark read
 as it lies. Bars carry their length in the kind (``bar_1m``, ``bar_1d``), sampled quotes too (``quote_1s``); bars of an
-hour and more lie in one file a year. Every file says where it came from, in its metadata.
+hour and more lie in one file a year. Every file says where it came from and in which format it is, in its metadata.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import importlib.metadata
 import json
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
@@ -28,11 +28,10 @@ from mdslib.errors import DataError, did_you_mean
 from mdslib.events import SCHEMAS, Kind
 from mdslib.instruments import Instrument
 from mdslib.store.encoding import Encoded, decode, encode
+from mdslib.store.fileformat import META, check_rows, described, stamp_of
 from mdslib.table import Table, merge
 
-FORMAT = 1
 YEARLY = frozenset({"1h", "1d"})
-_META = b"mdslib"
 _PART = "part.parquet"
 
 
@@ -198,13 +197,9 @@ class ParquetStore:
     def _write(self, table: Table, instrument: Instrument, label: str, period: str, source: Sequence[Source]) -> None:
         path = self._path(instrument, label, period)
         encoded = encode(table, instrument.tick)
-        described = {
-            "format": FORMAT,
+        body = {
+            **stamp_of(table),
             "mdslib": _version(),
-            "kind": table.kind.name,
-            "rows": len(table),
-            "first": int(table["ts_event"][0]) if len(table) else None,
-            "last": int(table["ts_event"][-1]) if len(table) else None,
             "instrument": dataclasses.asdict(instrument),
             "columns": encoded.layout,
             "source": [item._asdict() for item in source],
@@ -213,7 +208,7 @@ class ParquetStore:
         partial = path.with_name(f".{os.getpid()}-{threading.get_ident()}.partial")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            _write_file(partial, encoded, json.dumps(described))
+            _write_file(partial, encoded, json.dumps(body))
             partial.replace(path)
         except OSError as error:
             with contextlib.suppress(OSError):
@@ -227,17 +222,20 @@ class ParquetStore:
     def _read(self, path: Path, columns: Sequence[str] | None) -> Table:
         try:
             file = pq.ParquetFile(path)
-            described = _described(file.schema_arrow.metadata, path)
-            kind, layout = Kind[described["kind"]], described["columns"]
+            body = described(file.schema_arrow.metadata, path)
+            kind, layout = Kind[body["kind"]], body["columns"]
             wanted = _wanted(kind, columns)
             stored = [name for name in file.schema_arrow.names if name in wanted | {"ts_event", "ts_init"}]
-            return decode(kind, described["rows"], file.read(columns=stored), layout, wanted)
+            arrow = file.read(columns=stored)
+            table = decode(kind, arrow.num_rows, arrow, layout, wanted)
         except (pa.ArrowException, OSError, KeyError) as error:
             raise _damaged(path, error) from None
+        check_rows(table, body, path)
+        return table
 
     def _metadata(self, path: Path) -> dict[str, Any]:
         try:
-            return _described(pq.read_schema(path).metadata, path)
+            return described(pq.read_schema(path).metadata, path)
         except (pa.ArrowException, OSError) as error:
             raise _damaged(path, error) from None
 
@@ -287,7 +285,7 @@ class ParquetStore:
         return rows
 
 
-def _write_file(path: Path, encoded: Encoded, described: str) -> None:
+def _write_file(path: Path, encoded: Encoded, body: str) -> None:
     options = {
         "compression": "zstd",
         "use_dictionary": encoded.dictionary,
@@ -298,7 +296,7 @@ def _write_file(path: Path, encoded: Encoded, described: str) -> None:
     }
     with pq.ParquetWriter(path, encoded.arrow.schema, **options) as writer:
         writer.write_table(encoded.arrow, row_group_size=1 << 20)
-        writer.add_key_value_metadata({_META: described.encode()})
+        writer.add_key_value_metadata({META: body.encode()})
 
 
 def _damaged(path: Path, error: Exception) -> DataError:
@@ -312,17 +310,6 @@ def _wanted(kind: Kind, columns: Sequence[str] | None) -> set[str]:
         if name not in SCHEMAS[kind]:
             raise DataError(f"{kind.name.lower()}s have no column {name!r}. {did_you_mean(name, SCHEMAS[kind])}")
     return set(columns)
-
-
-def _described(metadata: Mapping[bytes, bytes] | None, path: Path) -> dict[str, Any]:
-    if not metadata or _META not in metadata:
-        raise DataError(f"stored file {path} was not written by mdslib; move it out of the store")
-    described: dict[str, Any] = json.loads(metadata[_META])
-    if described["format"] != FORMAT:
-        raise DataError(
-            f"stored file {path} must be of format {FORMAT}, received {described['format']}; import the day again"
-        )
-    return described
 
 
 def _period(label: str, date: datetime.date) -> str:

@@ -204,3 +204,17 @@ def test_spy_has_440353_trades_in_regular_hours(shared_data: Path, tmp_path: Pat
     assert int((data.trades["size"] % 17 == 0).sum()) == 2_653  # volume_modulo's sells
     assert int(((data.trades["size"] % 17 != 0) & (data.trades["size"] % 31 == 0)).sum()) == 949
     assert len(load("SPY", "2013-10-08", store=store, extended=True)) == 451_545
+
+
+def test_a_day_whose_rows_all_lie_outside_regular_hours_is_an_error_and_no_empty_table(tmp_path: Path) -> None:
+    session = calendar.session(DAY)
+    assert session is not None
+    store = ParquetStore(tmp_path)
+    store.write(trades([session.pre_open, session.post_close - 1], [1.0, 2.0], [1, 2]), SPY, DAY)
+    with pytest.raises(DataError) as error:
+        load("SPY", DAY, store=store)
+    assert str(error.value) == (
+        "load: SPY on 2013-10-08 has 2 rows of trades, received none of them in regular hours: they lie from"
+        " 2013-10-08T08:00:00 to 2013-10-08T23:59:59 UTC; pass extended=True (--extended), or import the day again"
+    )
+    assert len(load("SPY", DAY, store=store, extended=True)) == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -17,6 +18,7 @@ from mdslib.events import Kind
 from mdslib.instruments import Instrument, parse_instrument
 from mdslib.protocols import Store
 from mdslib.store.encoding import decode, encode
+from mdslib.store.fileformat import schema_of
 from mdslib.store.parquet import ParquetStore, Source
 from mdslib.table import Table, empty, from_columns, trades
 from tests.test_table import tables
@@ -172,15 +174,59 @@ def test_a_damaged_file_is_named(store: ParquetStore) -> None:
         store.list()
 
 
-def test_a_file_of_another_writer_or_format_is_refused(store: ParquetStore) -> None:
-    store.write(trades([OPEN], [1.0], [1]), SPY, DAY)
+def rewritten(store: ParquetStore, **changes: Any) -> None:
+    """Store a day, and let its file say something else of itself; None takes a word out."""
+    store.write(trades([OPEN, OPEN + 1], [1.0, 2.0], [1, 2]), SPY, DAY)
     (file,) = store.root.rglob("part.parquet")
     table = pq.read_table(file)
-    meta = json.loads(table.schema.metadata[b"mdslib"])
-    pq.write_table(table.replace_schema_metadata({b"mdslib": json.dumps(meta | {"format": 9}).encode()}), file)
-    with pytest.raises(DataError, match="must be of format 1, received 9"):
+    told = {k: v for k, v in (json.loads(table.schema.metadata[b"mdslib"]) | changes).items() if v is not None}
+    pq.write_table(table.replace_schema_metadata({b"mdslib": json.dumps(told).encode()}), file)
+
+
+SCHEMA = schema_of(Kind.TRADE)
+OTHERS = [
+    ({"format": 9, "mdslib": "7.1"}, "must have format 2, received format 9, written by mdslib 7.1; import that day"),
+    ({"format": 1, "schema": None, "units": None}, "must have format 2, received format 1, written by mdslib"),
+    ({"format": None, "mdslib": None}, "must have format 2, received format unsaid, written by an unknown version"),
+    (
+        {"units": {"time": "s UTC", "price": "currency", "size": "lots"}},
+        "must have units time in ns UTC, price in currency, size in lots, received time in s UTC, price in currency",
+    ),
+    ({"schema": SCHEMA | {"size": "<f8"}}, "must have column size of type <i8, received type <f8"),
+    ({"schema": {k: v for k, v in SCHEMA.items() if k != "exchange"}}, "column exchange of type u1, received none"),
+    ({"schema": SCHEMA | {"mood": "u1"}}, "must have no column mood, received type u1"),
+]
+
+
+@pytest.mark.parametrize(("changes", "said"), OTHERS)
+def test_a_file_of_another_format_schema_or_unit_is_refused_and_never_read(
+    changes: dict[str, Any], said: str, store: ParquetStore
+) -> None:
+    rewritten(store, **changes)
+    for look in (lambda: store.read(SPY, Kind.TRADE, DAY), store.list, lambda: store.instrument(SPY, Kind.TRADE)):
+        with pytest.raises(DataError) as error:
+            look()
+        assert str(error.value).startswith(f"stored file {store.root}")
+        assert said in str(error.value)
+
+
+def test_importing_the_day_again_replaces_a_file_of_another_format(store: ParquetStore) -> None:
+    rewritten(store, format=1)
+    store.write(trades([OPEN], [3.0], [1]), SPY, DAY)
+    assert store.read(SPY, Kind.TRADE, DAY)["price"].tolist() == [3.0]
+
+
+@pytest.mark.parametrize("changes", [{"rows": 3}, {"first": OPEN // 10**9}, {"last": OPEN + 2}])
+def test_a_file_that_does_not_hold_what_it_says_is_refused(changes: dict[str, int], store: ParquetStore) -> None:
+    rewritten(store, **changes)
+    with pytest.raises(DataError, match=r"must hold \d rows from \d+ to \d+ ns, received 2 from \d+ to \d+; import"):
         store.read(SPY, Kind.TRADE, DAY)
-    pq.write_table(table.replace_schema_metadata({}), file)
+
+
+def test_a_file_of_another_writer_is_refused(store: ParquetStore) -> None:
+    store.write(trades([OPEN], [1.0], [1]), SPY, DAY)
+    (file,) = store.root.rglob("part.parquet")
+    pq.write_table(pq.read_table(file).replace_schema_metadata({}), file)
     with pytest.raises(DataError, match="was not written by mdslib"):
         store.read(SPY, Kind.TRADE, DAY)
 
