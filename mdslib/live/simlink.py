@@ -62,8 +62,18 @@ class SimLink:
         return clock
 
     def start(self, tell: Callable[[dict[str, Any]], None]) -> None:
-        """Begin to follow the exchange; `tell` takes each message, from a thread of the link's own."""
+        """Begin to follow the exchange, which in lock-step stands still until now.
+
+        Parameters
+        ----------
+        tell : callable
+            Takes each message, from a thread of the link's own. Data and order updates must be connected already.
+        """
         self._tell = tell
+        if self.last["phase"] == "end":  # it was over before we came, as after a restart
+            self.ended = True
+            tell(self.last)
+        self._socket.send(json.dumps({"ready": True}))
         self._thread.start()
 
     def done(self, message: dict[str, Any], wake: int | None) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Collection
+from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, Protocol
 
 from mdslib.events import Kind
@@ -18,6 +21,8 @@ from mdslib.sim.throw import Thrower, update_frame
 class DataClient(Protocol):
     """A data connection that has subscribed."""
 
+    number: int
+
     @property
     def peer(self) -> tuple[str, int]:
         """The client's address."""
@@ -27,6 +32,9 @@ class DataClient(Protocol):
 
     def hears(self, kind: int, instrument: int) -> bool:
         """Tell whether it has subscribed to the events of a kind and instrument."""
+
+    async def send_again(self, lo: int, hi: int, logged: int) -> int:
+        """Send events that a connection before this one was sent, and log all but the first `logged` of them."""
 
     async def send_events(self, lo: int, hi: int) -> int:
         """Send those of the market events ``lo:hi`` that are subscribed; return the number of frames."""
@@ -40,6 +48,8 @@ class DataClient(Protocol):
 
 class UpdateClient(Protocol):
     """A connection that listens to ``trade_updates``."""
+
+    number: int
 
     @property
     def peer(self) -> tuple[str, int]:
@@ -55,6 +65,28 @@ class UpdateClient(Protocol):
         """Close the connection."""
 
 
+@dataclass
+class Phase:
+    """What was sent last, and to which connections, for a session that begins again before it has dealt with it.
+
+    Attributes
+    ----------
+    lo, hi : int
+        Market events.
+    updates : list of bytes
+    to : set of int
+        Numbers of the connections.
+    logged : int
+        How many of the subscribed events are in a connection's log.
+    """
+
+    lo: int = 0
+    hi: int = 0
+    updates: list[bytes] = field(default_factory=list)
+    to: set[int] = field(default_factory=set)
+    logged: int = 0
+
+
 class Floor:
     """One exchange: its market, its books, its log, its open connections, and how far the day has come.
 
@@ -62,8 +94,10 @@ class Floor:
     ----------
     sent : int
         Number of market events released so far.
-    frames, updates : int
-        Data frames and order updates sent so far.
+    told : Counter
+        Data frames and order updates sent so far, by kind (``frames``, ``updates``) and number of the connection.
+    last : Phase
+        What was sent last.
     phase : str
         ``waiting``, ``market``, ``updates`` or ``end``.
     thrower : Thrower or None
@@ -83,8 +117,9 @@ class Floor:
         self.update_clients: list[UpdateClient] = []
         self.time_clients: list[Any] = []
         self.sent = 0
-        self.frames = 0
-        self.updates = 0
+        self.numbers = count(1)  # of connections, in the order in which they came
+        self.told: Counter[tuple[str, int]] = Counter()
+        self.last = Phase()
         self.phase = "waiting"
         self.changed = asyncio.Event()  # a subscription, or a side-channel client, came or went
         self.last_subscription = 0.0
@@ -120,22 +155,53 @@ class Floor:
         instrument = int(self.market.instruments[event])
         return not any(client.hears(kind, instrument) for client in self.data_clients)
 
+    @property
+    def frames(self) -> int:
+        """Data frames sent so far."""
+        return self._count("frames", 0)
+
+    @property
+    def updates(self) -> int:
+        """Order updates sent so far."""
+        return self._count("updates", 0)
+
+    def _count(self, what: str, since: int) -> int:
+        """Return how many were sent on connections that came after number `since`."""
+        return sum(sent for (kind, number), sent in self.told.items() if kind == what and number > since)
+
     async def send_market(self, lo: int, hi: int) -> None:
         """Send events ``lo:hi`` to every data client."""
         self.sent = hi
+        self.last = Phase(lo, hi, [], {client.number for client in self.data_clients})
         for client in tuple(self.data_clients):
-            self.frames += await client.send_events(lo, hi)
+            self.told["frames", client.number] += await client.send_events(lo, hi)
 
     async def send_updates(self) -> bool:
         """Send what the books have put out; tell whether there was anything."""
         outbox, self.core.outbox = self.core.outbox, []
         if self.thrower is not None:
             return await self._send_struck(outbox)
+        if outbox:
+            self.last = Phase(0, 0, outbox, {client.number for client in self.update_clients})
         for body in outbox:
-            self.updates += 1
             for client in tuple(self.update_clients):
+                self.told["updates", client.number] += 1
                 await client.send_update(body)
         return bool(outbox)
+
+    async def send_again(self) -> None:
+        """Send what was sent last to the newest connections, unless they have it."""
+        last = self.last
+        if last.hi > last.lo and self.data_clients and self.data_clients[-1].number not in last.to:
+            data = self.data_clients[-1]
+            last.to.add(data.number)
+            self.told["frames", data.number] += await data.send_again(last.lo, last.hi, last.logged)
+        if last.updates and self.update_clients and self.update_clients[-1].number not in last.to:
+            stream = self.update_clients[-1]
+            last.to.add(stream.number)
+            self.told["updates", stream.number] += len(last.updates)
+            for body in last.updates:
+                await stream.send_update(body)
 
     # -- with a fault script ------------------------------------------------------------
 
@@ -144,9 +210,9 @@ class Floor:
         frames = self.thrower.updates.push(map(update_frame, outbox), all_out=all_out)
         before = self.updates
         for frame in frames:
-            self.updates += bool(self.update_clients)  # what nobody hears must not be waited for
             body = frame.messages[0] if frame.payload is None else frame.payload
             for client in tuple(self.update_clients):
+                self.told["updates", client.number] += 1
                 await client.send_update(body)
                 if frame.close:
                     await client.end()
@@ -155,7 +221,7 @@ class Floor:
     async def send_held(self, *, all_out: bool = False) -> None:
         """Send the data frames that are due; at the day's end, all of them, and all updates."""
         for client in tuple(self.data_clients):
-            self.frames += await client.send_held(all_out=all_out)
+            self.told["frames", client.number] += await client.send_held(all_out=all_out)
         if all_out:
             await self._send_struck([], all_out=True)
 
@@ -169,17 +235,17 @@ class Floor:
     async def notify(self, channel: str, symbol: str, message: dict[str, Any], record: Any) -> None:
         """Send one message of our own to the data clients that have subscribed to it."""
         for client in tuple(self.data_clients):
-            self.frames += await client.send_notice(channel, symbol, message, record)
+            self.told["frames", client.number] += await client.send_notice(channel, symbol, message, record)
 
-    def time_message(self, phase: str | None = None) -> dict[str, Any]:
-        """Return what the side channel tells."""
+    def time_message(self, since: int = 0) -> dict[str, Any]:
+        """Return what the side channel tells; frames and updates are those of connections after number `since`."""
         speed = {Mode.REAL: 1.0, Mode.FAST: self.options.speed}.get(self.mode, 0)
         return {
             "now": self.core.now,
             "speed": speed,
             "mode": self.mode.value,
             "rules": self.core.rules.name.lower(),
-            "frames": self.frames,
-            "updates": self.updates,
-            "phase": phase or self.phase,
+            "frames": self._count("frames", since),
+            "updates": self._count("updates", since),
+            "phase": self.phase,
         }

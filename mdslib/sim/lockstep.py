@@ -3,6 +3,7 @@
 A live run over real sockets becomes repeatable, and equal to a back-test fill for fill. It measures no latency. The
 conversation runs on ``/sim/time``, in JSON text frames; ``now`` and ``wake`` are ns UTC.
 
+0. The session connects here first, then to data and order updates, and then says ``{"ready": true}``.
 1. An *instant* T is all market events with one ``ts_event``, or a timer of the session's, or the trading day's close
    (which comes before events of the same time). A bar that nobody has subscribed to is left out where orders match on
    trades or quotes: it would be an instant of which nobody learns. The exchange matches the working orders against T's
@@ -11,7 +12,7 @@ conversation runs on ``/sim/time``, in JSON text frames; ``now`` and ``wake`` ar
 
        {"now": T, "phase": "market", "frames": F, "updates": U, "speed": 0, "mode": "lockstep", "rules": "alpaca"}
 
-   where F and U count the data frames and order updates that it has sent since it began.
+   where F and U count the data frames and order updates that it has sent on connections younger than this one.
 2. The session answers when it has consumed F frames and U updates, has decided, and every POST of it is answered::
 
        {"done": T, "phase": "market", "wake": ns or null}
@@ -28,7 +29,9 @@ conversation runs on ``/sim/time``, in JSON text frames; ``now`` and ``wake`` ar
    orders expire. After the last event come timers and the close.
 5. At the end the exchange tells ``{"now": end, "phase": "end", ...}`` and waits for nothing.
 
-Should the session's side channel close, the exchange waits for a new one and tells it the present instant again.
+Should the session's side channel close, as when it is killed, the exchange stands still until another one is ready.
+That one is sent again what was sent last (an instant's market events, or its order updates), and told the same phase;
+what of it was dealt with before, it knows from its tape. A session that comes after the end is told so at once.
 """
 
 from __future__ import annotations
@@ -63,7 +66,7 @@ class Stepper:
         floor.phase = "end"
         floor.log.flush()
         for client in tuple(floor.time_clients):
-            await client.tell(floor.time_message())
+            await client.tell(floor.time_message(client.number))
 
     def _next(self) -> int | None:
         floor, market = self.floor, self.floor.market
@@ -105,11 +108,12 @@ class Stepper:
         """Tell the instant and wait until the session has done with it."""
         floor = self.floor
         while True:
-            while not floor.time_clients:
+            while not (ready := [client for client in floor.time_clients if client.ready]):
                 floor.changed.clear()
                 await floor.changed.wait()
-            client = floor.time_clients[-1]
-            told = floor.time_message()
+            client = ready[-1]
+            await floor.send_again()
+            told = floor.time_message(client.number)
             await client.tell(told)
             while (answer := await client.heard.get()) is not None:
                 if self._answers(answer, told):

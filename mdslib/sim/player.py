@@ -125,6 +125,5 @@ class Player:
         at = asyncio.get_running_loop().time()
         if self.floor.time_clients and (force or at - self._told >= TELL_EVERY):
             self._told = at
-            message = self.floor.time_message()
             for client in tuple(self.floor.time_clients):
-                await client.tell(message)
+                await client.tell(self.floor.time_message(client.number))

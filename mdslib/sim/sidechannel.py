@@ -23,12 +23,14 @@ class TimeConnection:
     def __init__(self, floor: Floor, socket: WebSocket) -> None:
         self.floor = floor
         self.socket = socket
+        self.number = next(floor.numbers)
+        self.ready = False
         self.heard: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
 
     async def run(self) -> None:
         """Serve the connection until it closes; what is heard waits for the player."""
         await self.socket.accept()
-        await self.tell(self.floor.time_message())
+        await self.tell(self.floor.time_message(self.number))
         self.floor.time_clients.append(self)
         self.floor.changed.set()
         try:
@@ -36,6 +38,9 @@ class TimeConnection:
                 message = json.loads(await self.socket.receive_text())
                 if message.get("play"):
                     self.floor.play_now = True
+                    self.floor.changed.set()
+                elif message.get("ready"):
+                    self.ready = True
                     self.floor.changed.set()
                 else:
                     self.heard.put_nowait(message)

@@ -26,6 +26,7 @@ class DataConnection:
     def __init__(self, floor: Floor, socket: WebSocket) -> None:
         self.floor = floor
         self.socket = socket
+        self.number = next(floor.numbers)
         options = floor.options
         feed = socket.path_params["feed"]
         self.codec = choose_codec(socket.headers.get("content-type", ""))
@@ -124,7 +125,23 @@ class DataConnection:
 
     async def send_events(self, lo: int, hi: int) -> int:
         """Send the subscribed ones of events ``lo:hi``; return the number of frames."""
-        market, batch = self.floor.market, self.floor.options.batch
+        batch = self.floor.options.batch
+        messages, records = self._subscribed(lo, hi)
+        if self.line is not None:
+            starts = range(0, len(messages), batch)
+            self.floor.last.logged = len(messages)
+            return await self._send_struck(
+                self.line.push(Frame(messages[i : i + batch], records[i : i + batch]) for i in starts)
+            )
+        return await self._send_batches(messages, records, 0)
+
+    async def send_again(self, lo: int, hi: int, logged: int) -> int:
+        """Send events that a connection before this one was sent, and log all but the first `logged` of them."""
+        return await self._send_batches(*self._subscribed(lo, hi), logged)
+
+    def _subscribed(self, lo: int, hi: int) -> tuple[list[Any], Any]:
+        """Return messages and records of those events ``lo:hi`` that are subscribed."""
+        market = self.floor.market
         messages, records = self.codec.messages(market, lo, hi), market.records(lo, hi)
         if not self.everything or market.erased is not None:
             wanted = self.mask[market.kinds[lo:hi], market.instruments[lo:hi]]
@@ -133,17 +150,16 @@ class DataConnection:
             if not wanted.all():  # bars are few among trades: most frames hold none
                 messages = [text for text, keep in zip(messages, wanted.tolist(), strict=True) if keep]
                 records = records[wanted]
-        if self.line is not None:
-            starts = range(0, len(messages), batch)
-            return await self._send_struck(
-                self.line.push(Frame(messages[i : i + batch], records[i : i + batch]) for i in starts)
-            )
-        frames = 0
+        return messages, records
+
+    async def _send_batches(self, messages: list[Any], records: Any, logged: int) -> int:
+        batch, frames = self.floor.options.batch, 0
         for start in range(0, len(messages), batch):
             stop = start + batch
             if not await self._send_frame(self.codec.join(messages[start:stop])):
                 break
-            self.log.add(records[start:stop])
+            self.log.add(records[max(start, logged) : stop])
+            self.floor.last.logged = max(self.floor.last.logged, min(stop, len(messages)))
             frames += 1
         return frames
 
@@ -212,6 +228,7 @@ class UpdateConnection:
     def __init__(self, floor: Floor, socket: WebSocket) -> None:
         self.floor = floor
         self.socket = socket
+        self.number = next(floor.numbers)
         self.authorized = False
 
     @property

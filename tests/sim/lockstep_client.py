@@ -25,16 +25,20 @@ class LockstepSession:
         Called as ``act(session, now, phase)`` at every barrier, after its frames and updates were read.
     """
 
-    def __init__(self, exchange: Exchange, act: Callable[[LockstepSession, int, str], None]) -> None:
+    def __init__(
+        self, exchange: Exchange, act: Callable[[LockstepSession, int, str], None], *, second: bool = False
+    ) -> None:
         self.exchange = exchange
         self.act = act
+        self.second = second  # one before it was killed
         self.http = httpx.Client(base_url=exchange.url, headers=HEADERS)
-        self.updates = UpdateClient(exchange).listen()
         self.time = connect(exchange.time_url)
         self.time.recv(20)
+        self.updates = UpdateClient(exchange).listen()
         self.data = DataClient(exchange)
         self.data.login()
         self.data.subscribe(trades=["*"])
+        self.time.send(json.dumps({"ready": True}))
         self.frames: list[list[dict[str, Any]]] = []
         self.heard: list[dict[str, Any]] = []
         self.instants: list[tuple[int, str]] = []

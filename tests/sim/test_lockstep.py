@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import time
+from pathlib import Path
 
 import pytest
+from websockets.sync.client import connect
 
 from mdslib.sim import Exchange
+from mdslib.sim.log import read_sent
 
 from .days import CLOSE, MS, OPEN, day_of, steps
 from .lockstep_client import LockstepSession
@@ -174,6 +178,62 @@ def test_two_runs_are_the_same_to_the_last_byte() -> None:
         return session.frames, session.heard, session.instants
 
     assert once() == once()
+
+
+class Killed(Exception):
+    """The session is gone, its sockets closed by the system."""
+
+
+@pytest.mark.parametrize("dies_at", [(2000, "market"), (2000, "updates"), (5000, "market"), (5000, "updates")])
+@pytest.mark.parametrize("answered", [False, True])
+def test_a_session_that_begins_again_is_sent_the_phase_again_that_it_died_in(
+    dies_at: tuple[int, str], answered: bool, tmp_path: Path
+) -> None:
+    """Once before it has said that it is done, once after that: then the exchange has moved on, to sockets gone."""
+
+    def act(session: LockstepSession, now: int, phase: str) -> None:
+        if phase == "market" and now in (OPEN + 1000 * MS, OPEN + 4000 * MS) and not session.second:
+            session.post(client_order_id=f"at-{(now - OPEN) // MS}")
+        if (now, phase) == (OPEN + dies_at[0] * MS, dies_at[1]) and not session.second:
+            if answered:
+                session.time.send(json.dumps({"done": now, "phase": phase, "wake": None}))
+            raise Killed
+
+    with Exchange(steps(6), mode="lockstep", log_dir=tmp_path, in_process=True) as exchange:
+        first = LockstepSession(exchange, act)
+        with pytest.raises(Killed):
+            first.run()
+        first.close()
+        second = LockstepSession(exchange, act, second=True).run()
+        second.close()
+    at, phase = OPEN + dies_at[0] * MS, dies_at[1]
+    if answered:
+        assert (at, phase) not in second.instants
+        assert second.instants[0] > (at, "")
+        frames = first.frames + second.frames
+        heard = events(first) + events(second)
+    else:
+        assert second.instants[0] == (at, phase)
+        again = 1 if phase == "market" else 0
+        frames = first.frames[: len(first.frames) - again] + second.frames
+        assert first.frames[len(first.frames) - again :] == second.frames[:again]
+        told = len(events(first)) - (0 if phase == "market" else events(first)[::-1].index(events(second)[0]) + 1)
+        heard = events(first)[:told] + events(second)
+    assert [message["s"] for frame in frames for message in frame] == [1, 2, 3, 4, 5, 6]
+    assert heard == [
+        (event, name)
+        for name in ("at-1000", "at-4000")[: 1 + (dies_at[0] > 4000)]
+        for event in ("pending_new", "new", "fill")
+    ]
+    assert len(read_sent(tmp_path)) == 6, "the log has every event once"
+
+
+def test_a_session_that_comes_after_the_end_is_told_so() -> None:
+    with Exchange(steps(2), mode="lockstep", in_process=True) as exchange:
+        LockstepSession(exchange, nothing).run().close()
+        channel = connect(exchange.time_url)
+        assert json.loads(channel.recv(20))["phase"] == "end"
+        channel.close()
 
 
 def test_exchange_stands_still_while_the_session_thinks() -> None:

@@ -120,9 +120,11 @@ def test_lock_step_goes_on_with_a_new_side_channel_at_the_same_instant() -> None
         lost = connect(exchange.time_url)
         lost.recv(20)
         client.subscribe(trades=["*"])
+        lost.send('{"ready": true}')
         told = json.loads(lost.recv(20))
         lost.close()
         channel = connect(exchange.time_url)
+        channel.send('{"ready": true}')
         messages: list[dict[str, Any]] = []
         while not messages or messages[-1]["phase"] != "end":
             message = json.loads(channel.recv(20))
