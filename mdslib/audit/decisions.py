@@ -54,7 +54,9 @@ def doubled(records: Records) -> Difference | None:
 
 def fateful(decisions: Records) -> Records:
     """Return the decisions that have a fate of their own."""
-    return decisions[(decisions["qty"] != 0) | (decisions["verb"] == int(Verb.CANCEL)) | (decisions["denied"] != 0)]
+    asks = (decisions["qty"] != 0) | (decisions["verb"] == int(Verb.CANCEL)) | (decisions["denied"] != 0)
+    chosen: Records = decisions[asks]
+    return chosen
 
 
 def unfated(records: Records, decisions: Records) -> Records:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
+
+import numpy as np
 
 from mdslib.clock import monotonic_ns
 from mdslib.live.mailbox import Item
+from mdslib.protocols import Records
 
 CALM = 50_000_000  # ns without a frame, after which an instant is taken as whole that lost frames
 
@@ -17,9 +21,15 @@ class Barriers:
     ----------
     frames, updates : int
         How many were given out so far.
+
+    Parameters
+    ----------
+    known : RECORD array, optional
+        Events of the newest instant on the tape: after a restart the exchange sends that instant again.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, known: Records | None = None) -> None:
+        self._known = Counter(() if known is None else _plain(known))
         self.frames = self.updates = 0
         self._held: list[Item] = []
         self._barriers: list[dict[str, Any]] = []
@@ -70,4 +80,24 @@ class Barriers:
         items, self._held = self._held, []
         self.frames += sum(item[0] == "market" for item in items)
         self.updates += sum(item[0] == "update" for item in items)
+        if self._known:
+            items = [(item[0], self._new(item[1]), *item[2:]) if item[0] == "market" else item for item in items]
+            self._known.clear()
         return items
+
+    def _new(self, records: Records) -> Records:
+        """Leave out what the tape has."""
+        keep = np.ones(len(records), bool)
+        for row, event in enumerate(_plain(records)):
+            if self._known[event]:
+                self._known[event] -= 1
+                keep[row] = False
+        return records[keep]
+
+
+def _plain(records: Records) -> list[bytes]:
+    """Return what each event says, without what the tape adds to it."""
+    copy = np.array(records)
+    for name in ("seq", "ts_init", "side", "crc"):
+        copy[name] = 0
+    return [row.tobytes() for row in copy]

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from mdslib.errors import FeedError, MdsError, SessionError
 from mdslib.events import Kind
 from mdslib.live.barriers import Barriers
 from mdslib.live.batch import HALT, REDUCE, inside
+from mdslib.live.checkpoint import Checkpoints
 from mdslib.live.closeout import Closeout, Look
 from mdslib.live.due import FLATTEN, Due
 from mdslib.live.ending import CLOSED, SETTLE, Ending
@@ -39,6 +40,9 @@ from mdslib.protocols import Records, Update
 from mdslib.store.tapefile import TapeWriter
 from mdslib.strategy import Fold
 from mdslib.tape import Side, SideKind
+
+if TYPE_CHECKING:
+    from mdslib.live.replay import Replay
 
 POLL = 0.02  # s; longest sleep of the deciding thread, so that timers and the close are never late by more
 AFTER_A_GAP = 1_000_000_000  # ns of silence after a local exchange's day; frames that were lost can't be counted
@@ -65,6 +69,8 @@ class Engine:
         To a local exchange.
     flatten_on_stop : bool
         Go flat where the session is ended early, instead of keeping what is held.
+    past : Replay, optional
+        What earlier lives of this session left; `fold` and `desk` have it already.
     """
 
     def __init__(
@@ -79,11 +85,12 @@ class Engine:
         link: SimLink | None = None,
         *,
         flatten_on_stop: bool = False,
+        past: Replay | None = None,
     ) -> None:
         self.fold, self.desk, self.tape, self.clock, self.link = fold, desk, tape, clock, link
         self.open, self.close = session
         self.log = log
-        self.tally = Tally()
+        self.tally = Tally() if past is None else past.tally
         self.flow = OrderFlow(desk, self.tally, log, polls=link is None or not link.lockstep)
         self.writer = Writer(fold, desk, tape, clock, self.flow, self.tally, log)
         self.gaps = Gaps(self.tally, log, session, held=not fold.strategy.orders_on_backfill)
@@ -97,11 +104,20 @@ class Engine:
         self._free_since = 0  # monotonic time at which the reader was done with its last frame
         self._due = Due(fold.strategy, session, flatten)
         self._flatten_on_stop = flatten_on_stop
-        self._barriers = Barriers()
+        self._checkpoints = Checkpoints(self.writer)
+        self._barriers = Barriers(None if past is None else past.newest)
         self._frames = 0
         self._last_frame: int | None = None  # how many a local exchange has sent in all, once its day is over
         self._ending = Ending(grace=link is None)
         self.closeout: Closeout | None = None  # set before the thread starts
+        if past is not None:
+            self._go_on(past)
+
+    def _go_on(self, past: Replay) -> None:
+        for row in past.opening:
+            self.opening[int(row["instrument"])] = row["f0"]
+        self.writer.failure, self.writer.broken = past.failure, past.broken
+        self._due.done(past.records)
 
     @property
     def reason(self) -> str:
@@ -212,9 +228,22 @@ class Engine:
         batch = np.concatenate([records, mark_record(Kind.OPEN, now, now)])
         self.tape.append(batch, [Side(len(batch) - 1, SideKind.TEXT, text)])
         self.fold.feed(batch)
+        self._join(now)
+
+    def went_on(self) -> None:
+        """Go on after a restart, its open ends closed; called before the thread starts."""
+        self._join(self.clock.now())
+
+    def closed_already(self) -> None:
+        """Leave a tape as it is that ends with the session's close."""
+        self._ending.begin(CLOSED)
+        self.finished.set()
+
+    def _join(self, now: int) -> None:
+        """Leave out the timers of a time when nothing ran."""
         skipped = self._due.join(now)
         if skipped:
-            self.log("timers-skipped", count=skipped, why="they were due before the session began")
+            self.log("timers-skipped", count=skipped, why="they were due before it began")
 
     def run(self) -> None:
         """Decide until the session has ended; the deciding thread's body."""
@@ -258,6 +287,7 @@ class Engine:
             self._deal(items)
             self._watch_close()
             self.flow.ask_silent()
+            self._checkpoints.look(self.clock.now())
         if self.reason:
             busy = not self.workers.idle.is_set() or (self._ending.at_close and len(self._box) > 0)
             settled = self._ending.settled(busy=busy, working=bool(self.desk.working()))
@@ -348,7 +378,7 @@ class Engine:
         if self.reason:
             return [gap]
         self._begin_end("the feed or the order stream ended" if isinstance(error, FeedError) else "a thread failed")
-        return [gap, self._control(HALT, str(error), now, sides)]
+        return [gap, self._control(HALT, str(error), now, sides, ending=True)]
 
     # Lock-step ---------------------------------------------------------------------------------------------------
 
@@ -375,6 +405,7 @@ class Engine:
             urgent = self._barriers.hold(self._waiting())
             if urgent:
                 self._batch(urgent, now)
+        self._checkpoints.look(now)
         self.link.done(barrier, self._due.wake)
 
     # The end -----------------------------------------------------------------------------------------------------

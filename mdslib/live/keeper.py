@@ -176,10 +176,21 @@ class Keeper:
                     if stopped() or self._closing.wait(LOOK):
                         raise
 
-    def begin_with(self, why: str, since: int) -> None:
-        """Treat what happened from `since` (ns UTC) until now as missed: a start in mid-session, or a restart."""
+    def begin_with(self, why: str, since: int, *, told: bool = False) -> None:
+        """Treat what happened until now as missed: a start in mid-session, or a restart.
+
+        Parameters
+        ----------
+        since : int
+            ns UTC; 0: since the last event on the tape.
+        told : bool
+            The GAP is on the tape already.
+        """
         with self._lock:
-            self._miss(why, since)
+            if told:
+                self._hole = Hole(why, since)
+            else:
+                self._miss(why, since)
             self._fill()
 
     def read(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -156,6 +156,11 @@ class OrderFlow:
         for order in self.desk.working():
             self.tally.asked += 1
             self.workers.ask(order)
+
+    def watch(self, orders: Iterable[Order]) -> None:
+        """Ask for these from now on where the stream is silent; they were sent by an earlier life."""
+        for order in orders:
+            self._heard(order)
 
     def ask_silent(self) -> None:
         """Ask for the orders of which the stream has told nothing for a while, ever more rarely."""

@@ -10,17 +10,18 @@ import gc
 import sys
 import threading
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mdslib.audit.refold import fold_of
 from mdslib.clock import Clock, WallClock, monotonic_ns
-from mdslib.desk import Desk, opening_record
+from mdslib.desk import Desk
 from mdslib.errors import BrokerError, MdsError, SessionError, TapeError
 from mdslib.events import Kind
 from mdslib.live.batch import HALT
+from mdslib.live.begin import check_clock, header_of, make_folder, open_tape, opening_records
+from mdslib.live.changed import retire
 from mdslib.live.closeout import Closeout
 from mdslib.live.conclude import books, interrupts, unrecorded, verdict_of
 from mdslib.live.display import Display
@@ -30,17 +31,18 @@ from mdslib.live.keeper import Keeper
 from mdslib.live.log import SessionLog
 from mdslib.live.orderstream import OrderStream
 from mdslib.live.plan import LivePlan, check_terms, make_plan
+from mdslib.live.reconcile import DID_NOT_RUN, Patience, Restart
+from mdslib.live.replay import Replay, replay
 from mdslib.live.report import DayReport
 from mdslib.live.runner import HEARTBEAT, STOP
 from mdslib.live.simlink import SimLink
 from mdslib.live.verdict import replace_file
 from mdslib.live.wiring import make_keeper
 from mdslib.live.workers import Workers
-from mdslib.matching import Rules
 from mdslib.protocols import Position, Records
 from mdslib.store.auditblock import mark_failed, refuse_if_blocked
 from mdslib.store.tapefile import TapeWriter
-from mdslib.tape import TapeHeader, make_header
+from mdslib.strategy import Fold
 
 if TYPE_CHECKING:
     from mdslib.brokers.alpaca import AlpacaBroker
@@ -70,6 +72,7 @@ class Session:
         self.opening_cash = 0.0
         self._stop = threading.Event()
         self._ready = threading.Event()  # the order stream listens, or has failed
+        self._early: MdsError | None = None  # why it has failed
         self._heartbeat = (0, 0.0)
 
     @classmethod
@@ -148,7 +151,7 @@ class Session:
         """
         plan = self.plan
         refuse_if_blocked(plan.run_dir.parent)
-        _make_folder(plan.run_dir)
+        make_folder(plan.run_dir)
         replace_file(plan.run_dir / VENUE, plan.trade_url + "\n")
         link = SimLink(plan.options["time_url"]) if plan.options["time_url"] else None
         clock: Clock = link.clock if link is not None else WallClock()
@@ -172,36 +175,31 @@ class Session:
         plan = self.plan
         broker, feed = self._broker(), self._feed(clock)
         try:
-            self._check_clock(broker, clock, link)
+            if link is None:  # a local exchange sets the clock itself
+                check_clock(broker, clock, float(plan.options["max_clock_skew"]))
             account = broker.account()
             if account.blocked:
                 blocked = f"account {account.account_id} may not trade"
                 raise SessionError(f"{blocked} (the venue has blocked it); see the venue's dashboard")
-            positions = broker.positions()
-            self.opening_cash = account.cash
-            header = _header(plan, account.account_id, link)
+            header = header_of(plan, account.account_id, link)
             fold = fold_of(header, plan.strategy)
             fold.prepare()
             desk = Desk(account.account_id, plan.run_name, plan.date, plan.instruments)
-            hours = plan.session.open, plan.session.close
-            with TapeWriter(plan.run_dir / "tape", header, durability=plan.options["durability"]) as tape:
-                if tape.next_seq > 1:
-                    raise SessionError(
-                        f"{plan.run_dir} holds the tape of an earlier start of this run; restarting on a tape is not"
-                        " built yet: move that folder away, or choose another with --run-dir"
-                    )
-                on_stop = bool(plan.options["flatten_on_stop"])
-                engine = self.engine = Engine(
-                    fold, desk, tape, clock, hours, plan.flatten, log, link, flatten_on_stop=on_stop
-                )
+            with open_tape(plan, header) as tape:
+                past = None
+                if tape.header != header:  # a person has accepted that
+                    retire(tape, header, broker, clock.now, float(plan.options["resolve_within"]))
+                elif tape.found is not None:
+                    past = replay(tape.found, fold, desk)
+                engine = self.engine = self._engine(fold, desk, tape, clock, link, log, past)
                 threads = 1 if link is not None and link.lockstep else int(plan.options["workers"])
                 workers = engine.workers = Workers(broker, engine.on_answer, halt_files(plan.run_dir), threads)
                 engine.closeout = Closeout(broker, desk, engine.on_look)
                 broker.warm_up(threads)
                 keeper = make_keeper(plan, feed, engine, clock, link, log)
-                self._trade(engine, keeper, broker, link, self._opening(positions, account.cash, clock.now()))
+                self._trade(engine, keeper, broker, past if past is not None and past.opened else None)
                 workers.close()
-            return self._conclude(engine, broker, link, log)
+            return self._conclude(engine, broker, log)
         finally:
             feed.close()
             broker.close()
@@ -220,74 +218,86 @@ class Session:
         kinds = tuple(CHANNEL[kind] for kind in plan.strategy.market_kinds)
         return CpquantFeed(plan.instruments, plan.feed, plan.data_stream_url, kinds or ("trades",), clock=clock)
 
-    def _check_clock(self, broker: AlpacaBroker, clock: Clock, link: SimLink | None) -> None:
-        """Refuse to trade on a clock that disagrees with the venue's; a local exchange sets the clock itself."""
-        if link is not None:
-            return
-        began = clock.now()
-        venue = broker.clock().now
-        skew = abs(venue - (began + clock.now()) // 2) / 1e9
-        allowed = float(self.plan.options["max_clock_skew"])
-        if skew > allowed:
-            raise SessionError(
-                f"this machine's clock and the venue's differ by {skew:.1f} s, {allowed:g} s is allowed;"
-                " set the clock (timedatectl set-ntp true), or raise max_clock_skew"
-            )
-
-    def _opening(self, positions: Mapping[str, Position], cash: float, now: int) -> Records:
-        """Return the OPENING records; positions that are not this session's are kept aside and left alone."""
-        symbols = [i.symbol for i in self.plan.instruments]
-        self.others = {symbol: held for symbol, held in positions.items() if symbol not in symbols}
-        parts = []
-        for k, symbol in enumerate(symbols):
-            held = positions.get(symbol, Position(symbol, 0.0, 0.0))
-            parts.append(opening_record(k, held.qty, held.avg_px, cash if k == 0 else 0.0, now))
-        return np.concatenate(parts)
+    def _engine(
+        self, fold: Fold, desk: Desk, tape: TapeWriter, clock: Clock, link: SimLink | None, log: SessionLog,
+        past: Replay | None,
+    ) -> Engine:  # fmt: skip
+        plan = self.plan
+        hours, on_stop = (plan.session.open, plan.session.close), bool(plan.options["flatten_on_stop"])
+        return Engine(fold, desk, tape, clock, hours, plan.flatten, log, link, flatten_on_stop=on_stop, past=past)
 
     # Trading -----------------------------------------------------------------------------------------------------
 
-    def _trade(
-        self, engine: Engine, keeper: Keeper, broker: AlpacaBroker, link: SimLink | None, opening: Records
-    ) -> None:
-        display = Display()
+    def _trade(self, engine: Engine, keeper: Keeper, broker: AlpacaBroker, past: Replay | None) -> None:
+        """Open, or go on where an earlier life was cut short, and trade until the session ends."""
+        plan, link, display = self.plan, engine.link, Display()
+        positions, cash = broker.positions(), broker.account().cash
+        symbols = [instrument.symbol for instrument in plan.instruments]
+        self.others = {symbol: held for symbol, held in positions.items() if symbol not in symbols}
+        self.opening_cash = cash if past is None else past.opening_cash
+        if past is not None and past.closed_at(plan.session.close):
+            engine.closed_already()
+            return
         steady = link is None or not link.lockstep
         updates = OrderStream(broker.stream, engine, engine.tally.feed, engine.log, keep=steady)
-        threads = [self._start(engine, "updates", lambda: updates.run(self._ready.set))]
+        threads = [self._thread(engine, "updates", lambda: updates.run(self._ready.set))]
+        threads[0].start()
         if not self._ready.wait(READY):
-            raise BrokerError(f"the order stream did not come up within {READY:g} s; check {self.plan.trade_url}")
-        if engine.failure is not None:
-            raise engine.failure
-        lead = int(float(self.plan.options["connect_lead"]) * 1e9)
+            raise BrokerError(f"the order stream did not come up within {READY:g} s; check {plan.trade_url}")
+        if self._early is not None:
+            raise self._early
         if link is None:
-            self._wait(engine.clock, self.plan.session.open - lead, display)
-        if not self._asked_to_stop():
-            if link is not None:
-                link.start(engine.on_barrier)
-            keeper.open(self._asked_to_stop)
-            engine.opened(opening, repr(self))
-            engine.log("opened", cash=self.opening_cash, others=sorted(self.others), model=self.plan.strategy.name)
-            gc.collect()
-            gc.freeze()
-            if self.plan.options["warm_up"] and engine.clock.now() > self.plan.session.open:
-                keeper.begin_with(
-                    "the session began in mid-day, and is told what happened before", self.plan.session.open
-                )
-            threads.append(self._start(engine, "reader", keeper.read))
-            threads.append(self._start(engine, "filler", keeper.keep))
-            threads.append(threading.Thread(target=engine.run, name="decide", daemon=True))
-            threads[-1].start()
-            self._watch(engine, keeper, display)
-        else:
-            engine.opened(opening, repr(self))
+            lead = int(float(plan.options["connect_lead"]) * 1e9)
+            self._wait(engine.clock, plan.session.open - lead, display)
+        elif not link.lockstep:
+            link.start(engine.on_barrier)
+        if past is None and self._asked_to_stop():
+            engine.opened(opening_records(symbols, positions, cash, engine.clock.now()), repr(self))
             engine.never_began("stopped before the session began")
+        else:
+            threads += self._begin(
+                engine, keeper, broker, past, opening_records(symbols, positions, cash, engine.clock.now())
+            )
+            self._watch(engine, keeper, display)
         keeper.close()
         updates.close()
         broker.updates.close()
         for thread in threads:
             thread.join(timeout=10.0)
 
-    def _start(self, engine: Engine, name: str, body: Any) -> threading.Thread:
-        """Start a thread whose failure ends the session instead of vanishing."""
+    def _begin(
+        self, engine: Engine, keeper: Keeper, broker: AlpacaBroker, past: Replay | None, opening: Records
+    ) -> list[threading.Thread]:
+        """Write what the session begins with, or close the open ends of a restart; then let the market in."""
+        plan, link, threads = self.plan, engine.link, list[threading.Thread]()
+        stands = link is not None and link.lockstep
+        goes_on = link is not None or engine.clock.now() < engine.close
+        if past is not None:
+            patience = Patience(float(plan.options["max_age"]), float(plan.options["resolve_within"]))
+            Restart(engine, broker, past, patience).run(repr(self), hole=goes_on and not stands)
+        if goes_on:
+            keeper.open(self._asked_to_stop)
+            threads += [self._thread(engine, "reader", keeper.read), self._thread(engine, "filler", keeper.keep)]
+        if past is None:
+            engine.opened(opening, repr(self))
+            engine.log("opened", cash=self.opening_cash, others=sorted(self.others), model=plan.strategy.name)
+            if plan.options["warm_up"] and engine.clock.now() > plan.session.open:
+                keeper.begin_with("the session began in mid-day, and is told what happened before", plan.session.open)
+        else:
+            engine.went_on()
+            if goes_on and not stands:
+                keeper.begin_with(DID_NOT_RUN, 0 if past.last_event else plan.session.open, told=True)
+        if link is not None and stands:
+            link.start(engine.on_barrier)
+        gc.collect()
+        gc.freeze()
+        threads.append(threading.Thread(target=engine.run, name="decide", daemon=True))
+        for thread in threads:
+            thread.start()
+        return threads
+
+    def _thread(self, engine: Engine, name: str, body: Any) -> threading.Thread:
+        """Return a thread whose failure ends the session instead of vanishing."""
 
         def guarded() -> None:
             try:
@@ -299,13 +309,11 @@ class Session:
             except Exception as error:
                 failure = SessionError(f"thread {name} failed: {type(error).__name__}: {error}")
             if not self._ready.is_set():
-                engine.failure = failure
+                self._early = failure
                 self._ready.set()
             engine.fail(failure)
 
-        thread = threading.Thread(target=guarded, name=name, daemon=True)
-        thread.start()
-        return thread
+        return threading.Thread(target=guarded, name=name, daemon=True)
 
     def _wait(self, clock: Clock, until: int, display: Display) -> None:
         """Wait for a time, looking for the stop file."""
@@ -343,11 +351,11 @@ class Session:
 
     # The end -----------------------------------------------------------------------------------------------------
 
-    def _conclude(self, engine: Engine, broker: AlpacaBroker, link: SimLink | None, log: SessionLog) -> DayReport:
+    def _conclude(self, engine: Engine, broker: AlpacaBroker, log: SessionLog) -> DayReport:
         plan = self.plan
         if isinstance(engine.failure, TapeError):  # the day's record ends there; nothing can be added to it
             raise unrecorded(engine)
-        if link is not None:
+        if engine.link is not None:
             _flush_sent(plan.trade_url, log)
         report = DayReport.of(plan, engine, books(broker, engine), self.opening_cash, self.others)
         if report.audit.verdict == "failed":
@@ -356,37 +364,6 @@ class Session:
         verdict.write(plan.run_dir)
         log("verdict", code=int(verdict.code), reason=verdict.reason)
         return report
-
-
-def _make_folder(run_dir: Path) -> None:
-    try:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        probe = run_dir / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise SessionError(
-            f"run folder {run_dir} can't be written ({error.strerror}); choose another with --run-dir"
-        ) from error
-
-
-def _header(plan: LivePlan, account_id: str, link: SimLink | None) -> TapeHeader:
-    from mdslib.strategy.driver import strategy_fingerprint
-
-    return make_header(
-        model=plan.strategy.name,
-        fingerprint=strategy_fingerprint(plan.strategy),
-        parameters=plan.params._asdict(),
-        instruments=plan.instruments,
-        account_id=account_id,
-        trading_date=plan.date,
-        run_name=plan.run_name,
-        limits={} if plan.limits is None else plan.limits._asdict(),
-        clock="wall" if link is None else ("stepped" if link.lockstep else "scaled"),
-        hours=[(plan.session.open, plan.session.close)],
-        split_flips=plan.splits_flips(Rules.ALPACA if link is None else link.rules),
-        source=plan.source,
-    )
 
 
 def _line(engine: Engine, keeper: Keeper) -> str:

@@ -91,9 +91,9 @@ class Writer:
         if received:
             self.decision.add(monotonic_ns() - received)
         if len(decisions):
-            self._carry_out(decisions, now)
+            self.carry_out(decisions, now)
 
-    def _carry_out(self, decisions: Records, now: int) -> None:
+    def carry_out(self, decisions: Records, now: int) -> None:
         """Write intents and denials, then hand the orders to the workers."""
         intents = self.desk.take(decisions, now)
         self.tally.decisions += count_decisions(decisions)
@@ -122,8 +122,11 @@ class Writer:
         self.failure = self.failure or error
         self.broken = True
         if error.decisions is not None and len(error.decisions):
-            self._carry_out(error.decisions, now)
-        seq = int(batch["seq"][error.row])
+            self.carry_out(error.decisions, now)
+        self.fault(int(batch["seq"][error.row]), error, now)
+
+    def fault(self, seq: int, error: ModelRaised, now: int) -> None:
+        """Record that the model failed on record `seq`, and cancel what works."""
         self.tape.append(*fault_records(seq, str(error), self.last_event, now))
         self.log("model-failed", error=str(error), record=seq)
         self.flow.cancel_working()

@@ -43,7 +43,8 @@ class TapeWriter:
     segment_bytes : int
         A new segment begins where one would grow beyond this.
     meet : callable, optional
-        Called with the reader of a tape that exists, before anything of it is changed; what it raises refuses it.
+        Called with the reader of a tape that exists, before anything of it is changed. It returns the header to go on
+        under; what it raises refuses the tape.
 
     Attributes
     ----------
@@ -66,7 +67,7 @@ class TapeWriter:
         header: TapeHeader,
         durability: Durability = "write",
         segment_bytes: int = SEGMENT_BYTES,
-        meet: Callable[[TapeReader], None] | None = None,
+        meet: Callable[[TapeReader], TapeHeader] | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.header = header
@@ -189,11 +190,11 @@ class TapeWriter:
         self._fd, self._side_fd = fd, -1
         self._number, self._first, self._size, self._side_size = number, self.next_seq, len(opening), 0
 
-    def _resume(self, meet: Callable[[TapeReader], None] | None) -> None:
+    def _resume(self, meet: Callable[[TapeReader], TapeHeader] | None) -> None:
         """Verify the tape, cut its torn tail, and go on behind its last whole record."""
         found = self.found = TapeReader(self.folder)
         if meet is not None:
-            meet(found)
+            self.header = meet(found)
         last, self._sides = found.segments[-1], found.side_count
         self.next_seq, self.torn = found.next_seq, found.torn
         self._number, self._first, self._size = len(found.segments), last.first_seq, last.size

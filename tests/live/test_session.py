@@ -335,12 +335,21 @@ def test_a_second_session_on_a_run_s_folder_is_refused(tmp_path: Path) -> None:
     assert "stop that run first" in met[0]
 
 
-def test_a_folder_that_holds_an_earlier_tape_is_refused(tmp_path: Path) -> None:
-    data = made_trades(50)
-    rehearse(data, "volume_modulo", tmp_path / "run", sim=FAST)
-    with pytest.raises(SessionError, match="holds the tape of an earlier start of this run") as met:
-        rehearse(data, "volume_modulo", tmp_path / "run", sim=FAST)
-    assert "choose another with --run-dir" in str(met.value)
+def test_a_folder_that_holds_another_run_s_tape_is_refused(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    rehearse(made_trades(50), "volume_modulo", run, sim=FAST)
+    before = (run / "tape" / "00000001.tape").read_bytes()
+    with pytest.raises(
+        SessionError, match="holds the tape of another run: run name: volume_modulo there, x here"
+    ) as met:
+        rehearse(made_trades(50), "volume_modulo", run, sim=FAST, run_name="x")
+    assert "start this one in a folder of its own with --run-dir" in str(met.value)
+    with pytest.raises(SessionError, match="instruments: SPY there, SPY IVV here"):
+        rehearse(made_trades(50, "SPY", "IVV"), "volume_modulo", run, sim=FAST)
+    with pytest.raises(SessionError, match=r"of another model: parameters: shares=5.0 there, shares=2.0 here") as met:
+        rehearse(made_trades(50), "volume_modulo", run, sim=FAST, params={"shares": 2.0})
+    assert "say --accept-changed-model to go on with a fresh state from now on" in str(met.value)
+    assert (run / "tape" / "00000001.tape").read_bytes() == before
 
 
 def test_a_failed_audit_blocks_the_next_start_until_a_person_clears_it(tmp_path: Path) -> None:

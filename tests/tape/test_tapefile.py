@@ -269,14 +269,14 @@ def test_a_tape_can_be_looked_at_and_refused_before_anything_of_it_is_changed(
         file.write(b"torn")
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.name != "lock"}
 
-    def refuse(found: TapeReader) -> None:
+    def refuse(found: TapeReader) -> TapeHeader:
         assert (found.header, len(found.records())) == (header, 5)
         raise TapeError("not this one")
 
     with pytest.raises(TapeError, match="not this one"):
         TapeWriter(tmp_path, dataclasses.replace(header, model="other"), meet=refuse)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.name != "lock"} == before
-    with TapeWriter(tmp_path, header, meet=lambda found: None) as tape:
+    with TapeWriter(tmp_path, header, meet=lambda found: found.header) as tape:
         assert tape.found is not None
         assert len(tape.found.records()) == 5
         assert tape.append(trades[5:6]) == 6
