@@ -127,16 +127,22 @@ def test_a_session_can_be_repeated_to_the_last_bit(tmp_path: Path) -> None:
     assert first.records.tobytes() == second.records.tobytes()
 
 
-@pytest.fixture
-def real_trades(shared_data: Path, tmp_path: Path) -> MarketData:
-    """SPY on 2013-10-08, imported."""
+def recorded(shared_data: Path, folder: Path, *symbols: str) -> MarketData:
+    """Return the trades of 2013-10-08, imported."""
     from mdslib.store.lean import import_lean
     from mdslib.store.load import load
     from mdslib.store.parquet import ParquetStore
 
-    store = ParquetStore(tmp_path / "store")
-    list(import_lean(shared_data / "lean_spy_ticks" / "20131008_tick_trade.zip", "SPY", store))
-    return load("SPY", "2013-10-08", "trades", store)
+    store = ParquetStore(folder / "store")
+    for symbol in symbols:
+        import_lean(shared_data / f"lean_{symbol.lower()}_ticks" / "20131008_tick_trade.zip", symbol, store)
+    return load(symbols, "2013-10-08", "trades", store)
+
+
+@pytest.fixture
+def real_trades(shared_data: Path, tmp_path: Path) -> MarketData:
+    """SPY on 2013-10-08."""
+    return recorded(shared_data, tmp_path, "SPY")
 
 
 @RULES
@@ -147,6 +153,21 @@ def test_volume_modulo_on_part_of_a_real_day(rules: str, real_trades: MarketData
     assert_clean(report)
     assert report.figures()["events"] == len(part) > 1_500
     assert len(tested.fills) > 10
+    assert_same_fills(report, tested)
+
+
+@RULES
+def test_pairs_zscore_on_part_of_a_real_day_of_two_stocks(rules: str, shared_data: Path, tmp_path: Path) -> None:
+    day = recorded(shared_data, tmp_path, "SPY", "BAC")
+    part = day.between(day.sessions[0].open, day.sessions[0].open + 30 * 10**9)
+    params = {"half_life": 20.0, "warm_up": 50, "entry": 1.5}
+    report, tested = lockstep(part, "pairs_zscore", tmp_path / "run", rules, params=params, in_process=False)
+    assert_clean(report)
+    assert report.figures()["events"] == len(part) > 1_000
+    assert set(tested.fills["instrument"]) == {0, 1}
+    assert len(tested.fills) > 100
+    assert tested.denials().keys() == {"ORDER_RATE"}
+    assert (tested.rejected > 0) is (rules == "alpaca")
     assert_same_fills(report, tested)
 
 
