@@ -61,49 +61,74 @@ def compare_sent(
     3 events sent, 2 on the tape, 1 lost, 0 doubled; first: TRADE of instrument 0 at 1970-01-01T00:00:00.000000002Z
     (price=10.1), number 2 of those sent
     """
-    late = ""
-    fetched = _fetched(records)
+    fetched, late = _fetched(records), ""
     if until is not None:
-        judged = sent["ts_event"] < until
+        judged, own = sent["ts_event"] < until, records["ts_event"] < until
         late = f"; {int((~judged).sum()):,} later ones not judged" if not judged.all() else ""
-        sent, own = sent[judged], records["ts_event"] < until
-        records, fetched = records[own], fetched[own]
-    told, kept, filled = _market(sent), _market(records[~fetched]), _market(records[fetched])
+        sent, records, fetched = sent[judged], records[own], fetched[own]
     gaps = int((records["kind"] == int(Kind.GAP)).sum())
-    noted = f"; the tape itself notes {gaps} gaps" if gaps else ""
-    noted += late
-    if not len(filled) and told.tobytes() == kept.tobytes():
-        return _report(Outcome.PASSED, f"{len(told):,} events sent, all on the tape, once and in order{noted}")
-    everything = np.concatenate([told, kept, filled])
-    _, codes = np.unique(everything, return_inverse=True)
-    codes_told, codes_kept, codes_filled = np.split(codes, [len(told), len(told) + len(kept)])
-    balance = _balance(codes_told, codes_kept, codes_filled)
-    lost, doubled = int(balance.clip(0).sum()), int((-balance).clip(0).sum())
-    counts = f"{len(told):,} events sent, {len(kept) + len(filled):,} on the tape, {lost} lost, {doubled} doubled"
-    market = records[_rows(records)]
-    if lost:
-        at = _first(codes_told, balance, 1)
-        where = f"{_said(sent[_rows(sent)][at], instruments)}, number {at + 1} of those sent"
-    elif doubled:
-        on_tape = np.empty(len(market), codes.dtype)
-        on_tape[fetched[_rows(records)]] = codes_filled
-        on_tape[~fetched[_rows(records)]] = codes_kept
-        at = _first(on_tape, balance, -1)
-        where = f"{_said(market[at], instruments)}, record {int(market[at]['seq'])}"
-    else:
-        streamed = codes_told[np.isin(codes_told, codes_kept)]
-        size = min(len(streamed), len(codes_kept))
-        apart = np.flatnonzero(streamed[:size] != codes_kept[:size])
-        if not len(apart):
-            unsent = int((~np.isin(codes_filled, codes_told)).sum())
-            filled_in = f"{len(filled) - unsent:,} of them filled in; so were {unsent:,} that were sent to nobody"
-            return _report(
-                Outcome.PASSED, f"{len(told):,} events sent, all on the tape, once and in order, {filled_in}{noted}"
-            )
-        counts += ", order not kept"
-        at = int(np.flatnonzero(np.isin(codes_told, codes_kept))[apart[0]])
-        where = f"{_said(sent[_rows(sent)][at], instruments)}, number {at + 1} of those sent"
-    return _report(Outcome.FAILED, f"{counts}; first: {where}{noted}")
+    noted = f"; the tape itself notes {gaps} gaps{late}" if gaps else late
+    on_tape = _rows(records)
+    found = _Compared(sent[_rows(sent)], records[on_tape], fetched[on_tape])
+    wrong = found.first_wrong(instruments)
+    if wrong:
+        return _report(Outcome.FAILED, f"{found.counts()}{wrong}{noted}")
+    return _report(Outcome.PASSED, f"{found.summary()}{noted}")
+
+
+class _Compared:
+    """What was sent, what was streamed onto the tape, and what was fetched after a gap, event by event.
+
+    A stream may say a trade twice (`mdslib.feeds` leaves the second one out), so of those sent with an id the first
+    counts. What was fetched need not have been sent to us, but must not be there more often than it was sent.
+    """
+
+    def __init__(self, sent: Records, tape: Records, fetched: np.ndarray) -> None:
+        self._sent, self._tape, self._fetched = sent, tape, fetched
+        both = np.concatenate([_opaque(sent), _opaque(tape)])
+        _, codes = np.unique(both, return_inverse=True)
+        told, self._codes = codes[: len(sent)], codes[len(sent) :]
+        first = np.zeros(len(sent), bool)
+        first[np.unique(told, return_index=True)[1]] = True
+        self._places = np.flatnonzero(first | ~_numbered(sent))  # of those sent that count
+        self._told = told[self._places]
+        kinds = int(codes.max(initial=0)) + 1
+        wanted, live, filled = (
+            np.bincount(part, minlength=kinds) for part in (self._told, self._codes[~fetched], self._codes[fetched])
+        )
+        self._balance = np.maximum(wanted, filled) - live - filled
+
+    def counts(self) -> str:
+        """Say how many were sent, kept, lost and doubled."""
+        lost, doubled = int(self._balance.clip(0).sum()), int((-self._balance).clip(0).sum())
+        return f"{len(self._sent):,} events sent, {len(self._tape):,} on the tape, {lost} lost, {doubled} doubled"
+
+    def first_wrong(self, instruments: Sequence[Instrument]) -> str:
+        """Name the first event that is lost, doubled or out of order; empty where all is right."""
+        if (self._balance > 0).any():
+            return self._of_sent("", _first(self._told, self._balance, 1), instruments)
+        if (self._balance < 0).any():
+            at = _first(self._codes, self._balance, -1)
+            return f"; first: {_said(self._tape[at], instruments)}, record {int(self._tape[at]['seq'])}"
+        streamed = self._codes[~self._fetched]
+        there = np.flatnonzero(np.isin(self._told, streamed))
+        apart = np.flatnonzero(self._told[there] != streamed[: len(there)])
+        return self._of_sent(", order not kept", int(there[apart[0]]), instruments) if len(apart) else ""
+
+    def _of_sent(self, what: str, at: int, instruments: Sequence[Instrument]) -> str:
+        place = int(self._places[at])
+        return f"{what}; first: {_said(self._sent[place], instruments)}, number {place + 1} of those sent"
+
+    def summary(self) -> str:
+        """Say that all is right, and what was filled in or came twice."""
+        said = f"{len(self._told):,} events sent, all on the tape, once and in order"
+        twice = len(self._sent) - len(self._told)
+        said += f"; {twice:,} were sent twice" if twice else ""
+        if self._fetched.any():
+            filled = self._codes[self._fetched]
+            unsent = int((~np.isin(filled, self._told)).sum())
+            said += f"; {len(filled) - unsent:,} of them were filled in, and so were {unsent:,} that nobody was sent"
+        return said
 
 
 def _fetched(records: Records) -> np.ndarray:
@@ -114,16 +139,6 @@ def _fetched(records: Records) -> np.ndarray:
     return fetched
 
 
-def _balance(told: np.ndarray, kept: np.ndarray, filled: np.ndarray) -> np.ndarray:
-    """Return of each event how often it is lost (positive) or doubled (negative).
-
-    What was fetched need not have been sent to us; but it must not be there as often as it was sent, and once more.
-    """
-    kinds = int(max(part.max(initial=0) for part in (told, kept, filled))) + 1
-    sent, live, fetched = (np.bincount(part, minlength=kinds) for part in (told, kept, filled))
-    return np.asarray(np.maximum(sent, fetched) - live - fetched)
-
-
 def _report(outcome: Outcome, text: str) -> AuditReport:
     return AuditReport("", (Finding("sent", outcome, text),))
 
@@ -132,13 +147,17 @@ def _rows(records: Records) -> np.ndarray:
     return np.flatnonzero(np.isin(records["kind"], MARKET))
 
 
-def _market(records: Records) -> np.ndarray:
+def _opaque(rows: Records) -> np.ndarray:
     """Return each market event as one opaque value of bytes, comparable and sortable."""
-    rows = records[_rows(records)]
     told = np.zeros(len(rows), [(name, RECORD[name]) for name in _EVENT])
     for name in _EVENT:
         told[name] = rows[name]
     return told.view(f"V{told.dtype.itemsize}")
+
+
+def _numbered(rows: Records) -> np.ndarray:
+    """Tell which events have something of their own that tells them from an equal one: a trade's id, a bar's time."""
+    return np.asarray(((rows["kind"] == int(Kind.TRADE)) & (rows["i1"] != 0)) | (rows["kind"] == int(Kind.BAR)))
 
 
 def _first(codes: np.ndarray, balance: np.ndarray, sign: int) -> int:

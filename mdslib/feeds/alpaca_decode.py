@@ -47,6 +47,10 @@ class AlpacaDecoder:
     lots : sequence of float, optional
         Smallest size step of each; 1.0 by default.
 
+    once : bool
+        Leave out a trade or bar that has come before: the same id (a bar: the same close) of the same exchange and
+        instrument, at the same time, as large. Equal prints with ids of their own are two trades.
+
     Attributes
     ----------
     controls : list of Success, Refusal or Subscription
@@ -72,7 +76,7 @@ class AlpacaDecoder:
     (779.87, 4, {'t': 1})
     """
 
-    def __init__(self, symbols: Sequence[str], lots: Sequence[float] | None = None) -> None:
+    def __init__(self, symbols: Sequence[str], lots: Sequence[float] | None = None, *, once: bool = False) -> None:
         lots = [1.0] * len(symbols) if lots is None else list(lots)
         if len(lots) != len(symbols) or len(set(symbols)) != len(symbols) or len(symbols) > 65_535:
             raise ConfigError(
@@ -84,7 +88,9 @@ class AlpacaDecoder:
 
         self._places = {symbol: place for place, symbol in enumerate(symbols)}
         self._lots = [Decimal(repr(float(lot))) for lot in lots]
-        self._table = _symbol_table(symbols, self._lots)
+        self._once = once
+        self._table = _symbol_table(symbols, self._lots, once)
+        self._seen = alpaca_scan.HEAD + alpaca_scan.SYMBOL * (int(self._table[0]) + 1)
         self._new_block(_BLOCK)
         # Compile, or load what was compiled, now: a session makes its decoder well before the open.
         first = (np.frombuffer(b"[]", np.uint8), self._table, self._block, 0, 0, 1)
@@ -101,6 +107,11 @@ class AlpacaDecoder:
         """Messages that were read, by Alpaca's ``T``, control messages included."""
         fast = Counter(dict(zip("tqb", self._table[1:4].tolist(), strict=True)))
         return {kind: count for kind, count in sorted((fast + self._slow).items()) if count}
+
+    @property
+    def doubles(self) -> int:
+        """Trades and bars left out, since they had come before."""
+        return int(self._table[self._seen]) if self._once else 0
 
     def receive(self, frame: str | bytes, ts_init: int) -> Records:
         """Return the records of one frame, in its order.
@@ -178,7 +189,12 @@ class AlpacaDecoder:
         self.unsubscribed += reading.unsubscribed
         self.unknown.extend(reading.unknown)
         self.controls = reading.controls
-        return _to_records(reading.rows, ts_init)
+        found = _to_records(reading.rows, ts_init)
+        if self._once and len(found):
+            from mdslib.feeds.alpaca_scan import without_doubles
+
+            return found[: without_doubles(found, self._table)]
+        return found
 
 
 class _Reading:
@@ -224,14 +240,20 @@ def _to_records(rows: list[Row], ts_init: int) -> Records:
     return found
 
 
-def _symbol_table(symbols: Sequence[str], lots: Sequence[Decimal]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Return the scanner's state: mask, counts, then symbols by their bytes; what it can't hold goes the slow path."""
+def _symbol_table(
+    symbols: Sequence[str], lots: Sequence[Decimal], once: bool
+) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Return the scanner's state: mask, counts, then symbols by their bytes, then room for what came lately.
+
+    A symbol that it can't hold goes the slow path.
+    """
     from mdslib.feeds import alpaca_scan as scanner
 
     size = 8
     while size < 2 * len(symbols):
         size *= 2
-    table = np.zeros(scanner.HEAD + scanner.SYMBOL * size, np.int64)
+    lately = 1 + scanner.SEEN * scanner.SLOTS if once else 0
+    table = np.zeros(scanner.HEAD + scanner.SYMBOL * size + lately, np.int64)
     table[0] = size - 1
     for place, (symbol, lot) in enumerate(zip(symbols, lots, strict=True)):
         exponent = -lot.log10()

@@ -67,6 +67,9 @@ def _borrow_compiled(array: Any) -> Any:
 
 HEAD = 4  # words before the symbol table: mask, then the counts of t, q and b
 SYMBOL = 4  # words a symbol: its bytes 0-7, its bytes 8-15, index + 1 (0: empty), decimal places of its lot
+# After the symbols, where a decoder leaves doubles out: how many it has, then trades and bars that came lately. Of
+# each what tells it apart (its id; a bar's close), who it is of, its time, its size; a later one takes its slot.
+SEEN, SLOTS = 4, 16_384
 
 
 @_inline
@@ -537,4 +540,35 @@ def scan(text: Any, state: Any, block: Any, first: int, ts_init: int, frames: in
     table[1] += trades
     table[2] += quotes
     table[3] += row - first - trades - quotes
-    return row - first
+    return _without_doubles(out, table, first, row)
+
+
+@_inline
+def _without_doubles(out: Any, table: Any, first: int, end: int) -> int:
+    """Close up over trades and bars that came before; return how many records are left. See `SEEN`."""
+    seen = HEAD + SYMBOL * (table[0] + 1)
+    if table.size <= seen:
+        return end - first
+    to = first
+    for row in range(first, end):
+        r = out[row]
+        number = r.i1 if r.kind == _TRADE else r.ts_event if r.kind == _BAR else 0
+        if number != 0:
+            who = np.int64(r.instrument) * 1024 + np.int64(r.flag) * 4 + np.int64(r.kind)
+            mixed = (number ^ (number >> 14)) * 40_503 + who * 7_919
+            at = seen + 1 + SEEN * ((mixed ^ (mixed >> 13)) & (SLOTS - 1))
+            if table[at] == number and table[at + 1] == who and table[at + 2] == r.ts_event and table[at + 3] == r.i0:
+                table[seen] += 1
+                continue
+            table[at], table[at + 1], table[at + 2], table[at + 3] = number, who, r.ts_event, r.i0
+        if to != row:
+            out[to] = out[row]
+        to += 1
+    return to - first
+
+
+@_jit
+def without_doubles(block: Any, state: Any) -> int:
+    """Do for records that the slow path has read what `scan` does for its own."""
+    out, table = _borrow(block), _borrow(state)
+    return _without_doubles(out, table, 0, out.size)

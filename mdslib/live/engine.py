@@ -303,11 +303,10 @@ class Engine:
 
     def _deal(self, items: list[Item]) -> None:
         """Count frames, move the clock with them where the exchange's time is that of its events, then fold."""
-        frames = [item[1] for item in items if item[0] == "market"]
-        self._frames += len(frames)
-        frames += [item[1] for item in items if item[0] == "backfill" and len(item[1])]
-        if frames and self.link is not None:
-            self.link.advance(int(frames[-1]["ts_event"][-1]))
+        self._frames += sum(item[0] == "market" for item in items)
+        arrived = [item[1] for item in items if item[0] in ("market", "backfill") and len(item[1])]
+        if arrived and self.link is not None:
+            self.link.advance(int(arrived[-1]["ts_event"][-1]))
         self._batch(items, self.clock.now())
 
     # One batch ---------------------------------------------------------------------------------------------------

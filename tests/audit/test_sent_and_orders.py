@@ -60,8 +60,52 @@ def test_the_lost_event_is_named_by_number_price_and_size() -> None:
 
 def test_of_equal_prints_each_counts() -> None:
     sent = np.repeat(trades(10), 3)
+    sent["i1"] = 0  # without ids; with them they are one trade, sent three times
     assert compare_sent(sent, sent).ok
     assert "1 lost, 0 doubled" in str(compare_sent(np.delete(sent, 4), sent))
+
+
+def test_a_trade_that_was_sent_twice_under_one_id_belongs_on_the_tape_once() -> None:
+    once = trades(10)
+    twice = once[np.r_[0:5, 4, 5:10]]
+    report = compare_sent(once, twice)
+    assert report.ok
+    assert "10 events sent, all on the tape, once and in order; 1 were sent twice" in str(report)
+    assert "0 lost, 1 doubled" in str(compare_sent(twice, twice))
+
+
+def filled(tape: np.ndarray, start: int, stop: int) -> np.ndarray:
+    """The tape with rows from `start` to `stop` marked as fetched after a gap."""
+    mark = np.zeros(3, tape.dtype)
+    mark["kind"], mark["i0"][1] = [Kind.GAP, Kind.BACKFILL, Kind.RESYNC], stop - start
+    made = np.concatenate([tape[:start], mark[:2], tape[start:stop], mark[2:], tape[stop:]])
+    made["seq"] = np.arange(1, len(made) + 1)
+    return made
+
+
+def test_what_was_fetched_after_a_gap_need_not_have_been_sent() -> None:
+    day = trades(100)
+    sent = np.delete(day, np.r_[45:55])  # the connection was away, and five more were lost on the way
+    report = compare_sent(filled(day, 40, 55), sent)
+    assert report.ok
+    assert (
+        "90 events sent, all on the tape, once and in order; 5 of them were filled in, and so were 10 that nobody was"
+        " sent; the tape itself notes 1 gaps"
+    ) in str(report)
+
+
+def test_what_was_fetched_and_streamed_is_doubled_and_what_was_neither_is_lost() -> None:
+    day = trades(100)
+    tape = filled(day, 40, 50)
+    again = np.concatenate([tape, day[45:46]])
+    assert "0 lost, 1 doubled" in str(compare_sent(again, day))
+    assert "1 lost, 0 doubled" in str(compare_sent(filled(np.delete(day, 44), 40, 49), day))
+
+
+def test_the_order_of_what_was_streamed_is_judged_around_what_was_fetched() -> None:
+    tape = filled(trades(100), 40, 50)
+    exchanged = tape[np.r_[0:70, 71, 70, 72 : len(tape)]]
+    assert "order not kept" in str(compare_sent(exchanged, trades(100)))
 
 
 @pytest.fixture(scope="module")

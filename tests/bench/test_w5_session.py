@@ -57,7 +57,7 @@ def frame(n):
     moment = datetime.datetime.fromtimestamp(now // 10**9, datetime.UTC)
     when = f"{moment:%Y-%m-%dT%H:%M:%S}.{now % 10**9:09d}Z"
     row = '{"T":"t","S":"SPY","i":%d,"x":"V","p":171.69,"s":%d,"c":["@"],"z":"B","t":"%s"}'
-    return "[" + ",".join(row % (made, sizes[(n * per_frame + k) % 1000], when) for k in range(per_frame)) + "]"
+    return "[" + ",".join(row % (made + k, sizes[(n * per_frame + k) % 1000], when) for k in range(per_frame)) + "]"
 
 def handle(connection):
     for text in ('[{"T":"success","msg":"connected"}]', '[{"T":"success","msg":"authenticated"}]',

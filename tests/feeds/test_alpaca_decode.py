@@ -434,3 +434,55 @@ def test_prices_are_correctly_rounded_at_any_number_of_decimals(places):
         found = fast(text(TRADE).replace("779.87", price))
         assert found is not None
         assert found["f0"][0] == float(price)
+
+
+# Doubles --------------------------------------------------------------------------------------------------------------
+
+
+def trade(number: int, **other: object) -> dict[str, object]:
+    made = {"T": "t", "S": "SPY", "i": number, "x": "V", "p": 145.5, "s": 17, "t": "2026-01-05T14:31:00Z"}
+    return made | other
+
+
+def bar(minute: int, volume: int = 5) -> dict[str, object]:
+    prices = {"o": 1.0, "h": 1.0, "l": 1.0, "c": 1.0}
+    return {"T": "b", "S": "SPY", **prices, "v": volume, "t": f"2026-01-05T14:{minute:02d}:00Z"}
+
+
+@pytest.mark.parametrize("slow", [False, True])
+@pytest.mark.parametrize(
+    ("frames", "left"),
+    [
+        ([[trade(1), trade(1), trade(2)], [trade(2), trade(3)]], [[1, 2], [3]]),
+        ([[trade(1)], [trade(1, x="P")], [trade(1, S="QQQ")], [trade(1)]], [[1], [1], [1], []]),
+        ([[trade(1)], [trade(1, s=18)], [trade(1, t="2026-01-05T14:31:00.1Z")]], [[1], [1], [1]]),
+        ([[trade(0), trade(0)]], [[0, 0]]),
+    ],
+    ids=["same-id", "other-exchange-or-instrument", "other-size-or-time", "without-an-id"],
+)
+def test_a_trade_that_comes_twice_is_left_out_and_counted(
+    frames: list[list[dict[str, object]]], left: list[list[int]], slow: bool
+) -> None:
+    decoder = AlpacaDecoder(["SPY", "QQQ"], once=True)
+    blank = " " if slow else ""  # the scanner takes no blanks
+    got = [decoder.receive(blank + json.dumps(frame, separators=(",", ":")), 0)["i1"].tolist() for frame in frames]
+    assert got == left
+    assert decoder.doubles == sum(map(len, frames)) - sum(map(len, left))
+
+
+def test_a_bar_that_comes_twice_is_left_out() -> None:
+    decoder = AlpacaDecoder(["SPY"], once=True)
+    frame = json.dumps([bar(1), bar(1), bar(2), bar(1, volume=6)], separators=(",", ":"))
+    assert decoder.receive(frame, 0)["i0"].tolist() == [5, 5, 6]
+
+
+def test_equal_prints_with_ids_of_their_own_are_two_trades() -> None:
+    decoder = AlpacaDecoder(["SPY"], once=True)
+    frame = json.dumps([trade(1), trade(2)], separators=(",", ":"))
+    assert decoder.receive(frame, 0)["f0"].tolist() == [145.5, 145.5]
+
+
+def test_a_decoder_that_is_not_told_to_leaves_nothing_out() -> None:
+    decoder = AlpacaDecoder(["SPY"])
+    frame = json.dumps([trade(1), trade(1)], separators=(",", ":"))
+    assert (len(decoder.receive(frame, 0)), decoder.doubles) == (2, 0)
