@@ -15,7 +15,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from mdslib.stats import Fills, Floats, Ints, stretches
+from mdslib.curve import Fills, Floats, Ints, stretches
 
 BUCKETS = 1_000  # about the pixels of a figure's width
 MOST_FILLS = 5_000

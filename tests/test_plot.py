@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mdslib import plot
+from mdslib.curve import Fills
 from mdslib.plot import Track
-from mdslib.stats import Fills
 
 SECOND = 1_000_000_000
 OPEN = 1_381_239_000 * SECOND  # 2013-10-08 09:30 New York

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mdslib import curve as curves
 from mdslib import stats
 from mdslib.account import apply_fill, equity, new_account
-from mdslib.stats import Fills
+from mdslib.curve import Fills
 
 MINUTE = 60_000_000_000
 
@@ -36,7 +37,7 @@ fill_rows = st.lists(
 
 # ---------------------------------------------------------------- samples
 def test_samples_are_an_even_grid_with_both_ends_of_each_span():
-    times = stats.sample_times([(30 * MINUTE + 7, 50 * MINUTE), (90 * MINUTE, 95 * MINUTE + 3)], most=50)
+    times = curves.sample_times([(30 * MINUTE + 7, 50 * MINUTE), (90 * MINUTE, 95 * MINUTE + 3)], most=50)
     assert times[0] == 30 * MINUTE + 7
     assert times[-1] == 95 * MINUTE + 3
     inside = times[(times > 30 * MINUTE + 7) & (times < 50 * MINUTE)]
@@ -47,13 +48,13 @@ def test_samples_are_an_even_grid_with_both_ends_of_each_span():
 @pytest.mark.parametrize(("days", "seconds"), [(1, 15), (5, 60), (250, 3_600)])
 def test_a_longer_run_is_sampled_more_coarsely(days, seconds):
     spans = [(d * 86_400 * 10**9, (d * 86_400 + 23_400) * 10**9) for d in range(days)]
-    times = stats.sample_times(spans)
-    assert len(times) <= stats.MOST_SAMPLES + 3 * days
+    times = curves.sample_times(spans)
+    assert len(times) <= curves.MOST_SAMPLES + 3 * days
     assert times[2] - times[1] == seconds * 10**9
 
 
 def test_no_span_has_no_samples():
-    assert stats.sample_times([]).tolist() == []
+    assert curves.sample_times([]).tolist() == []
 
 
 @given(st.lists(st.tuples(st.integers(0, 20), st.one_of(price, st.just(math.nan))), max_size=20).map(sorted))
@@ -62,7 +63,7 @@ def test_last_prices_equal_a_plain_scan(rows):
     at = np.arange(-1, 22)
     known = [[p for t, p in rows if t <= a and p == p] for a in at]
     # sorted() puts nan anywhere among equal times, so the plain scan must follow the rows' order too
-    assert stats.last_prices(times, prices, at).tolist() == pytest.approx(
+    assert curves.last_prices(times, prices, at).tolist() == pytest.approx(
         [found[-1] if found else math.nan for found in known], nan_ok=True
     )
 
@@ -71,7 +72,7 @@ def test_last_prices_equal_a_plain_scan(rows):
 def test_curve_of_a_hand_worked_day():
     # Buy 10 at 100 for 1; at 104 it is worth 40 more; sell 4 at 105 for 0.5; the other 6 end at 101.
     fills = fills_of((10, 10.0, 100.0, 1.0, 0), (30, -4.0, 105.0, 0.5, 0))
-    curve = stats.equity_curve(
+    curve = curves.equity_curve(
         np.array([0, 10, 20, 30, 40]), fills, np.array([[99.0], [100.0], [104.0], [105.0], [101.0]]), 5_000.0
     )
     assert curve.cash.tolist() == [5_000.0, 3_999.0, 3_999.0, 4_418.5, 4_418.5]
@@ -81,7 +82,7 @@ def test_curve_of_a_hand_worked_day():
 
 def test_a_position_without_a_price_counts_at_its_average_entry():
     fills = fills_of((1, 1.0, 10.0, 0.0, 0), (2, 3.0, 14.0, 0.0, 0))
-    curve = stats.equity_curve(np.array([1, 2]), fills, np.full((2, 1), np.nan), 100.0)
+    curve = curves.equity_curve(np.array([1, 2]), fills, np.full((2, 1), np.nan), 100.0)
     assert curve.equity.tolist() == [100.0, 100.0]
 
 
@@ -89,7 +90,7 @@ def test_a_position_without_a_price_counts_at_its_average_entry():
 @given(fill_rows, st.lists(price, min_size=2, max_size=2))
 def test_the_curve_equals_the_account_at_every_time_bit_for_bit(rows, last):
     fills, at = fills_of(*rows), np.arange(52)
-    curve = stats.equity_curve(at, fills, np.tile(last, (52, 1)), 1_000.0)
+    curve = curves.equity_curve(at, fills, np.tile(last, (52, 1)), 1_000.0)
     account = new_account(2, 1_000.0)
     account["last_px"] = last
     row = 0
@@ -224,7 +225,7 @@ def test_time_in_market_counts_any_instrument():
 
 def test_exposure_is_gross_over_equity_and_nan_where_unknown():
     fills = fills_of((1, 10.0, 10.0, 0.0, 0), (1, -5.0, 10.0, 0.0, 1))
-    curve = stats.equity_curve(np.array([0, 1]), fills, np.full((2, 2), 10.0), 300.0)
+    curve = curves.equity_curve(np.array([0, 1]), fills, np.full((2, 2), 10.0), 300.0)
     assert stats.exposure(curve) == pytest.approx((0.0 + 150.0 / 300.0) / 2)
     assert math.isnan(stats.exposure(curve._replace(price=np.full((2, 2), np.nan))))
     assert math.isnan(stats.exposure(curve._replace(equity=np.array([1.0, 0.0]))))

@@ -10,12 +10,12 @@ import numpy as np
 
 from mdslib.backtesting import views
 from mdslib.calendar import zone
+from mdslib.curve import MOST_SAMPLES, Curve, Fills
 from mdslib.errors import ConfigError, did_you_mean
 from mdslib.events import Status, TimeInForce, Verb
 from mdslib.matching import Fees, Rules
 from mdslib.protocols import Records
 from mdslib.risk import Denial, Limits
-from mdslib.stats import MOST_SAMPLES, Curve, Fills
 from mdslib.strategy.contract import Strategy
 from mdslib.strategy.decide import count_decisions
 from mdslib.strategy.source import marking_kind

@@ -10,6 +10,7 @@ import numpy as np
 
 from mdslib import stats
 from mdslib.calendar import ALWAYS
+from mdslib.curve import Curve, Fills, equity_curve, last_prices, sample_times, stretches
 from mdslib.events import Kind, Status, TimeInForce, Verb
 from mdslib.protocols import Records
 from mdslib.risk import Denial
@@ -22,9 +23,9 @@ _SESSIONS_A_YEAR = 252.0
 _DAYS_A_YEAR = 365.0
 
 
-def fills_of(fills: Records) -> stats.Fills:
+def fills_of(fills: Records) -> Fills:
     """Return FILL records as the columns that statistics take."""
-    return stats.Fills(
+    return Fills(
         fills["ts"].astype(np.int64),
         fills["qty"].astype(np.float64),
         fills["px"].astype(np.float64),
@@ -52,7 +53,7 @@ def prices_of(data: MarketData, kind: Kind | None, instrument: int) -> tuple[np.
     return table["ts_event"][own], price[own]
 
 
-def curve_of(data: MarketData, kind: Kind | None, fills: stats.Fills, cash: float, most: int) -> stats.Curve:
+def curve_of(data: MarketData, kind: Kind | None, fills: Fills, cash: float, most: int) -> Curve:
     """Return the account over the data's time, marked as the model's own account is.
 
     Parameters
@@ -62,15 +63,15 @@ def curve_of(data: MarketData, kind: Kind | None, fills: stats.Fills, cash: floa
     most : int
         Samples, about.
     """
-    at = stats.sample_times(stats.stretches(*(table["ts_event"] for table in data.tables)), most)
+    at = sample_times(stretches(*(table["ts_event"] for table in data.tables)), most)
     prices = np.full((len(at), len(data.instruments)), np.nan)
     if kind is not None:
         for k in range(len(data.instruments)):
-            prices[:, k] = stats.last_prices(*prices_of(data, kind, k), at)
-    return stats.equity_curve(at, fills, prices, cash)
+            prices[:, k] = last_prices(*prices_of(data, kind, k), at)
+    return equity_curve(at, fills, prices, cash)
 
 
-def figures_of(data: MarketData, curve: stats.Curve, fills: stats.Fills, cash: float, equity: float) -> dict[str, Any]:
+def figures_of(data: MarketData, curve: Curve, fills: Fills, cash: float, equity: float) -> dict[str, Any]:
     """Return the statistics of a run by name; see `mdslib.stats` for each formula and when it is nan."""
     ends = np.searchsorted(curve.time, [session.post_close for session in data.sessions], "right") - 1
     returns = stats.period_returns(curve.equity[ends[ends >= 0]], cash)
@@ -99,7 +100,7 @@ def figures_of(data: MarketData, curve: stats.Curve, fills: stats.Fills, cash: f
     }
 
 
-def curve_frame(curve: stats.Curve, symbols: list[str]) -> pd.DataFrame:
+def curve_frame(curve: Curve, symbols: list[str]) -> pd.DataFrame:
     """Return a curve as a frame; with several instruments, columns carry the symbol."""
     import pandas as pd
 

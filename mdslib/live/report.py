@@ -234,8 +234,8 @@ class DayReport:
         return figure_lanes(lanes, Track(*self.equity_curve()), self.title)
 
     def _lane(self, k: int) -> Lane:
+        from mdslib.curve import Fills
         from mdslib.plot import Lane, Track
-        from mdslib.stats import Fills
 
         own = self.fills[self.fills["instrument"] == k]
         ts, qty, px, fee = (np.ascontiguousarray(own[name]) for name in ("ts_event", "f0", "f1", "f4"))
