@@ -23,7 +23,8 @@ def is_session_command(
 ) -> None:
     """Tell whether a day is a trading day: exit code 0 yes, 1 no, 255 where it can't tell; one line says why."""
     zone = calendar.zone(exchange)
-    day = calendar.parse_date(date) if date is not None else datetime.datetime.fromtimestamp(wall_ns() / 1e9, zone).date()
+    today = datetime.datetime.fromtimestamp(wall_ns() / 1e9, zone).date()
+    day = today if date is None else calendar.parse_date(date)
     session = calendar.session(day, exchange)
     if session is None:
         typer.echo(f"{exchange} is closed on {day}: {calendar.why_closed(day, exchange)}")
