@@ -9,6 +9,7 @@
     ├── ModelError              a strategy can't be found, compiled or trusted
     │   └── ModelRaised         a strategy raised while it ran; names the row
     ├── TapeError               a tape can't be read or written
+    │   └── RecordError         what a run writes can't be written: full disk, unwritable folder
     ├── FeedError               a market-data connection failed
     │   └── FeedRefused         the venue refused it for good (402, 409); retrying can't help
     ├── BrokerError             an order call failed
@@ -66,6 +67,10 @@ class ModelRaised(ModelError):
 
 class TapeError(MdsError):
     """A tape can't be read or written."""
+
+
+class RecordError(TapeError):
+    """What a run writes, its tape or its verdict, can't be written: the disk is full, or the folder is not writable."""
 
 
 class FeedError(MdsError):

@@ -6,6 +6,8 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mdslib.audit.report import AuditReport, Finding, Outcome
@@ -15,6 +17,7 @@ from mdslib.live.ending import CLOSED
 from mdslib.live.engine import Engine
 from mdslib.live.verdict import ExitCode, Verdict, exit_code
 from mdslib.protocols import Broker, OrderState
+from mdslib.store.auditblock import mark_failed
 
 if TYPE_CHECKING:
     from mdslib.live.report import DayReport
@@ -77,6 +80,25 @@ def unrecorded(engine: Engine) -> MdsError:
     last = closeout.last
     finding = _working(closeout, last.working if last.answered else None)
     return type(engine.failure)(f"{engine.failure} And {finding.text}.")
+
+
+def judged(engine: Engine, report: DayReport, run_dir: Path) -> Verdict:
+    """Block the next start if the audit failed, write the verdict, and return it.
+
+    Raises
+    ------
+    RecordError
+        Where the disk is full; the verdict is on standard error then.
+    """
+    verdict = verdict_of(engine, report)
+    if report.audit.verdict == Outcome.FAILED.value:
+        try:
+            mark_failed(run_dir.parent, report.audit, run_dir.name)
+        except OSError as error:
+            why = f"the next start could not be blocked ({error.strerror}): start nothing before a person has looked"
+            verdict = replace(verdict, reason=f"{verdict.reason}; {why}")
+    verdict.write(run_dir)
+    return verdict
 
 
 def verdict_of(engine: Engine, report: DayReport) -> Verdict:

@@ -38,10 +38,13 @@ class Execution:
     ----------
     error : BaseException or None
         What ended the run, once `done`.
+    unsaved : OSError or None
+        Why the executed notebook could not be saved the last time; a full disk must not end the session.
     """
 
     def __init__(self, source: Path, output: Path, parameters: Mapping[str, Any], start_timeout: float) -> None:
         self.error: BaseException | None = None
+        self.unsaved: OSError | None = None
         self._cell_began = threading.Event()
         self._manager: Any = None
         self._arguments = (source, output, dict(parameters), start_timeout)
@@ -108,7 +111,7 @@ def _execute(run: Execution, source: Path, output: Path, parameters: dict[str, A
     from papermill.iorw import papermill_io
 
     engine = _register_engine()
-    papermill_io.register(str(output), _WholeFile())
+    papermill_io.register(str(output), _WholeFile(run))
     papermill.execute_notebook(
         str(source),
         str(output),
@@ -170,13 +173,25 @@ def _patient_client() -> type[Any]:
 
 
 class _WholeFile:
-    """papermill's writer for the executed notebook: a crash while saving leaves the one before."""
+    """papermill's writer for the executed notebook: a crash while saving leaves the one before.
+
+    A save that fails is noted, and the next one tried: raised here, it would end papermill, and with it the kernel, in
+    the middle of a session.
+    """
+
+    def __init__(self, run: Execution) -> None:
+        self._run = run
 
     def read(self, path: str) -> str:
         return Path(path).read_text(encoding="utf-8")
 
     def write(self, text: str, path: str) -> None:
-        replace_file(Path(path), text)
+        try:
+            replace_file(Path(path), text)
+        except OSError as error:
+            self._run.unsaved = error
+        else:
+            self._run.unsaved = None
 
     def listdir(self, path: str) -> list[str]:
         return sorted(os.listdir(path))

@@ -99,7 +99,7 @@ def _seal(run_dir: Path, say: Callable[[str], None]) -> None:
         return
     try:
         say(f"sealed: {seal(run_dir).digest}")
-    except MdsError as error:  # the day is traded and judged all the same
+    except (MdsError, OSError) as error:  # the day is traded and judged all the same
         say(f"not sealed: {error}")
 
 

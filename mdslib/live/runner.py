@@ -71,7 +71,8 @@ def supervise(plan: Plan, *, rescue: Callable[[], str] | None = None, say: Calla
     Returns
     -------
     Verdict
-        The session's own, or the runner's where the session could not say.
+        The session's own, or the runner's where the session could not say. Where the disk is full, it is on standard
+        error instead of in the file.
 
     Raises
     ------
@@ -87,10 +88,20 @@ def supervise(plan: Plan, *, rescue: Callable[[], str] | None = None, say: Calla
         watch = _follow(run, run_dir, plan.guards, asked, say)
     session = Verdict.read(run_dir)
     verdict = judge(run.error, session, asked=asked[0] if asked else None, overdue=watch.overdue)
+    if run.unsaved is not None and verdict.code is ExitCode.OK:
+        why = f"{run_dir / NOTEBOOK} could not be saved ({run.unsaved.strerror}); the session said {verdict.line()}"
+        verdict = Verdict(ExitCode.RECORD, why, "runner", verdict.details)
     if verdict.code is ExitCode.KERNEL and rescue is not None:
         verdict = Verdict(verdict.code, f"{verdict.reason}; {_rescued(rescue)}", verdict.by, verdict.details)
-    if verdict != session:
+    return verdict if verdict == session else _written(verdict, run_dir)
+
+
+def _written(verdict: Verdict, run_dir: Path) -> Verdict:
+    """Write a verdict and return it; where that can't be, return one that says so."""
+    try:
         verdict.write(run_dir)
+    except errors.RecordError as error:
+        return Verdict(ExitCode.RECORD, str(error), "runner", verdict.details)
     return verdict
 
 
@@ -192,7 +203,8 @@ def _follow(
         if action is Action.ASK:
             why = watch.overdue or (asked[0].name if asked else "")
             say(f"{why}: asking the session to stop; it has {guards.stop:g} s to end cleanly")
-            (run_dir / STOP).touch()
+            with suppress(OSError):  # a full disk: the interrupt below asks as well
+                (run_dir / STOP).touch()
             if not (run_dir / VERDICT).exists():  # else only the report's cells are left: let them finish
                 run.signal_kernel(signal.SIGINT)
         elif action is Action.KILL:

@@ -10,6 +10,7 @@ import gc
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from mdslib.live.batch import HALT
 from mdslib.live.begin import check_clock, header_of, make_folder, open_tape, opening_records
 from mdslib.live.changed import retire
 from mdslib.live.closeout import Closeout
-from mdslib.live.conclude import books, interrupts, unrecorded, verdict_of
+from mdslib.live.conclude import books, interrupts, judged, unrecorded
 from mdslib.live.display import Display
 from mdslib.live.engine import Engine
 from mdslib.live.halt import VENUE, halt_files, halted, why_halted
@@ -36,11 +37,11 @@ from mdslib.live.replay import Replay, replay
 from mdslib.live.report import DayReport
 from mdslib.live.runner import HEARTBEAT, STOP
 from mdslib.live.simlink import SimLink
-from mdslib.live.verdict import replace_file
+from mdslib.live.verdict import recording, replace_file
 from mdslib.live.wiring import make_keeper
 from mdslib.live.workers import Workers
 from mdslib.protocols import Position, Records
-from mdslib.store.auditblock import mark_failed, refuse_if_blocked
+from mdslib.store.auditblock import refuse_if_blocked
 from mdslib.store.tapefile import TapeWriter
 from mdslib.strategy import Fold
 
@@ -152,10 +153,12 @@ class Session:
         plan = self.plan
         refuse_if_blocked(plan.run_dir.parent)
         make_folder(plan.run_dir)
-        replace_file(plan.run_dir / VENUE, plan.trade_url + "\n")
+        with recording(plan.run_dir / VENUE):
+            replace_file(plan.run_dir / VENUE, plan.trade_url + "\n")
         link = SimLink(plan.options["time_url"]) if plan.options["time_url"] else None
         clock: Clock = link.clock if link is not None else WallClock()
-        log = SessionLog(plan.run_dir / "log.jsonl", clock)
+        with recording(plan.run_dir / "log.jsonl"):
+            log = SessionLog(plan.run_dir / "log.jsonl", clock)
         interval = sys.getswitchinterval()
         sys.setswitchinterval(SWITCH)
         try:
@@ -343,7 +346,8 @@ class Session:
         """Touch the heartbeat file if the deciding thread has turned since the last time, at most once a second."""
         now = monotonic_ns() / 1e9
         if beat != self._heartbeat[0] and now - self._heartbeat[1] >= 1.0:
-            (self.plan.run_dir / HEARTBEAT).touch()
+            with suppress(OSError):  # a full disk must not end the session from here; what can't be recorded will
+                (self.plan.run_dir / HEARTBEAT).touch()
             self._heartbeat = (beat, now)
 
     def _asked_to_stop(self) -> bool:
@@ -358,10 +362,7 @@ class Session:
         if engine.link is not None:
             _flush_sent(plan.trade_url, log)
         report = DayReport.of(plan, engine, books(broker, engine), self.opening_cash, self.others)
-        if report.audit.verdict == "failed":
-            mark_failed(plan.run_dir.parent, report.audit, plan.run_dir.name)
-        verdict = verdict_of(engine, report)
-        verdict.write(plan.run_dir)
+        verdict = judged(engine, report, plan.run_dir)
         log("verdict", code=int(verdict.code), reason=verdict.reason)
         return report
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import json
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from enum import IntEnum
 from pathlib import Path
@@ -29,6 +32,7 @@ class ExitCode(IntEnum):
     KERNEL = 5  # the notebook's kernel died, hung, or did not end in time
     NOTEBOOK = 6  # a cell outside the session raised, or the notebook ended without a verdict
     ORDERS_LEFT = 7  # orders of the run still work at the venue, or nobody knows: cancel them there
+    RECORD = 8  # the disk is full, or the run folder is not writable: free it; what was recorded before is safe
     INTERRUPTED = 130  # Ctrl-C before the session had begun, or before it could end cleanly
     TERMINATED = 143  # SIGTERM, or a closed terminal, likewise
 
@@ -36,6 +40,7 @@ class ExitCode(IntEnum):
 # The first class that an error belongs to decides.
 _CODES: tuple[tuple[type[BaseException], ExitCode], ...] = (
     (errors.AuditError, ExitCode.AUDIT_FAILED),
+    (errors.RecordError, ExitCode.RECORD),
     (errors.ModelRaised, ExitCode.MODEL_RAISED),
     (errors.FeedRefused, ExitCode.CONFIG),  # for good: a feed that is not in the plan, a symbol that is none
     (errors.FeedError, ExitCode.VENUE),
@@ -76,11 +81,29 @@ class Verdict:
     by: str = "session"
     details: dict[str, Any] = field(default_factory=dict)
 
+    def line(self) -> str:
+        """Return it as one line of plain text."""
+        return f"{self.code.name} ({int(self.code)}): {self.reason}"
+
+    def to_json(self, indent: int | None = None) -> str:
+        """Return it as ``verdict.json`` has it."""
+        return json.dumps(asdict(self) | {"code": int(self.code), "meaning": self.code.name}, indent=indent)
+
     def write(self, run_dir: Path) -> Path:
-        """Write ``verdict.json`` whole or not at all, and return its path."""
-        body = asdict(self) | {"code": int(self.code), "meaning": self.code.name}
+        """Write ``verdict.json`` whole or not at all, and return its path.
+
+        Raises
+        ------
+        errors.RecordError
+            Where it can't be written. Then it is on standard error, so that it is not lost.
+        """
         path = run_dir / VERDICT
-        replace_file(path, json.dumps(body, indent=1) + "\n")
+        try:
+            with recording(path):
+                replace_file(path, self.to_json(indent=1) + "\n")
+        except errors.RecordError as error:
+            sys.stderr.write(self.to_json() + "\n")
+            raise errors.RecordError(f"{error}. It would have said {self.line()}") from error
         return path
 
     @classmethod
@@ -103,6 +126,22 @@ class Verdict:
                 f"{path} must be a verdict with code, reason, by and details, and is not ({error}); "
                 "look at the notebook beside it for how the run ended, then remove the file"
             ) from error
+
+
+@contextmanager
+def recording(path: Path) -> Iterator[None]:
+    """Let a failure to write a run's file be told in our words.
+
+    Raises
+    ------
+    errors.RecordError
+    """
+    try:
+        yield
+    except OSError as error:
+        raise errors.RecordError(
+            f"{path} can't be written ({error.strerror or error}); free the disk, or mend the folder's owner or mode"
+        ) from error
 
 
 def replace_file(path: Path, text: str) -> None:

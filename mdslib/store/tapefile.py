@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
-from mdslib.errors import TapeError
+from mdslib.errors import RecordError, TapeError
 from mdslib.protocols import Records
 from mdslib.store.tapereader import TapeReader, segment_paths, side_path
 from mdslib.tape import FIRST_SEQ, Side, TapeHeader, encode_header, encode_side, encode_side_head
@@ -88,7 +88,7 @@ class TapeWriter:
                 self._begin(1)
         except OSError as error:
             self.close()
-            raise TapeError(
+            raise RecordError(
                 f"tape folder {self.folder} must be writable, received {error.strerror or error}; nothing was "
                 "recorded: "
                 "free space or choose another runs folder"
@@ -228,7 +228,7 @@ class TapeWriter:
         self._side_size += len(told)
         self._sides += len(sides)
 
-    def _undo(self, error: OSError, what: str) -> TapeError:
+    def _undo(self, error: OSError, what: str) -> RecordError:
         """Take back what a failed write left, so that no half record stays, and say what is safe."""
         left = ""
         try:
@@ -242,7 +242,7 @@ class TapeWriter:
             if self.next_seq > FIRST_SEQ
             else "no record was on the tape yet"
         )
-        return TapeError(
+        return RecordError(
             f"tape {self.folder}, segment {self._number:08d}: {what} could not be written "
             f"({error.strerror or error}); {safe}, nothing of this is. Free space, then start the run again.{left}"
         )
