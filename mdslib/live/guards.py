@@ -14,7 +14,8 @@ class Guards(NamedTuple):
     start : float
         Until the first cell runs; kernels have been seen to hang at start.
     silence : float
-        Longest time for which the session's heartbeat may stand still, once there has been one.
+        Longest time for which the session's heartbeat may stand still, once there has been one. It is the deciding
+        loop's own, so a session that misses it can't end cleanly either: it is killed, and its orders canceled.
     stop : float
         From being asked to stop until the session has ended cleanly: cancelling, flattening, the audit.
     report : float
@@ -26,7 +27,7 @@ class Guards(NamedTuple):
     """
 
     start: float = 120.0
-    silence: float = 120.0
+    silence: float = 20.0
     stop: float = 90.0
     report: float = 600.0
     run: float = 12 * 3600.0
@@ -90,6 +91,7 @@ class Watch:
         self._killed: float | None = None
         self._reporting: float | None = None
         self._beat = (0, now)
+        self.alive = True  # the deciding loop has turned since the last tick, or another limit holds at present
 
     def ask(self, now: float) -> Action | None:
         """Note that somebody wants the run to stop; the first such wish is passed on."""
@@ -104,6 +106,8 @@ class Watch:
             return Action.ABANDON if now - self._killed > self.guards.reap else None
         if seen.verdict and self._reporting is None:
             self._reporting = now
+        began = not self._beat[0] or self._reporting is not None or self._asked is not None
+        self.alive = began or seen.heartbeat != self._beat[0]
         if seen.heartbeat != self._beat[0]:
             self._beat = (seen.heartbeat, now)
         reason = self._must_end(now, seen)
@@ -127,6 +131,8 @@ class Watch:
             return ""
         if self._asked is not None and now - self._asked > limits.stop:
             return f"the session did not end within {limits.stop:g} s of being asked to stop"
+        if seen.heartbeat and now - self._beat[1] > limits.silence:
+            return f"the session's heartbeat stood still for {limits.silence:g} s"
         return ""
 
     def _should_end(self, now: float, seen: Seen) -> str:
@@ -134,8 +140,6 @@ class Watch:
             return ""
         if now - self._began > self.guards.run:
             return f"the session did not end by itself within {self.guards.run:g} s"
-        if seen.heartbeat and now - self._beat[1] > self.guards.silence:
-            return f"the session's heartbeat stood still for {self.guards.silence:g} s"
         return ""
 
     def _repeat(self, now: float, seen: Seen) -> Action | None:

@@ -17,6 +17,7 @@ from mdslib.errors import MdsError
 from mdslib.live.guards import Guards
 from mdslib.live.notebook import THREAD
 from mdslib.live.runner import NOTEBOOK, Plan, supervise
+from mdslib.live.service import Service
 from mdslib.live.verdict import ExitCode
 from mdslib.resources import resource
 
@@ -75,6 +76,14 @@ def trade(request: Request, say: Callable[[str], None], *, rescue: Callable[[], 
     ConfigError
         Where the date, the notebook or the run folder is wrong.
     """
+    with Service() as service:
+        service.ready(f"{request.model}: looking for today's session")
+        return _trade(request, say, rescue, service)
+
+
+def _trade(
+    request: Request, say: Callable[[str], None], rescue: Callable[[], str] | None, service: Service
+) -> ExitCode:
     now = wall_ns()
     date = parse_date(request.date) if request.date else today(now, request.exchange)
     reason = no_session(date, now, request)
@@ -83,7 +92,9 @@ def trade(request: Request, say: Callable[[str], None], *, rescue: Callable[[], 
         return ExitCode.OK
     plan = make_plan(date, now, request)
     say(f"session of {date}: {request.model}; files in {plan.run_dir}")
-    verdict = supervise(plan, rescue=rescue, say=say)
+    service.status(f"session of {date}: {request.model}; files in {plan.run_dir}")
+    verdict = supervise(plan, rescue=rescue, say=say, service=service)
+    service.status(f"{verdict.code.name} ({int(verdict.code)}): {verdict.reason}")
     say(f"{verdict.code.name} ({int(verdict.code)}): {verdict.reason}")
     say(f"notebook: {plan.run_dir / NOTEBOOK}")
     _seal(plan.run_dir, say)

@@ -18,6 +18,7 @@ from mdslib import errors
 from mdslib.clock import monotonic_ns
 from mdslib.live.guards import Action, Guards, Seen, Watch
 from mdslib.live.notebook import Execution
+from mdslib.live.service import Service
 from mdslib.live.verdict import VERDICT, ExitCode, Verdict, exit_code
 
 if TYPE_CHECKING:
@@ -55,7 +56,13 @@ def _silent(_line: str) -> None:
     """Say nothing."""
 
 
-def supervise(plan: Plan, *, rescue: Callable[[], str] | None = None, say: Callable[[str], None] = _silent) -> Verdict:
+def supervise(
+    plan: Plan,
+    *,
+    rescue: Callable[[], str] | None = None,
+    say: Callable[[str], None] = _silent,
+    service: Service | None = None,
+) -> Verdict:
     """Execute the notebook and return how it ended; ``verdict.json`` is there in every case.
 
     Parameters
@@ -67,6 +74,8 @@ def supervise(plan: Plan, *, rescue: Callable[[], str] | None = None, say: Calla
         about what it did.
     say : callable, optional
         Takes a line for a person whenever the run is asked to stop or is ended.
+    service : Service, optional
+        The service manager; its watchdog is fed as long as the session's own heartbeat goes on.
 
     Returns
     -------
@@ -85,7 +94,7 @@ def supervise(plan: Plan, *, rescue: Callable[[], str] | None = None, say: Calla
     asked: list[signal.Signals] = []
     with _signals(asked):
         run.start()
-        watch = _follow(run, run_dir, plan.guards, asked, say)
+        watch = _follow(run, run_dir, plan.guards, asked, say, service or Service(""))
     session = Verdict.read(run_dir)
     verdict = judge(run.error, session, asked=asked[0] if asked else None, overdue=watch.overdue)
     if run.unsaved is not None and verdict.code is ExitCode.OK:
@@ -194,14 +203,22 @@ def _signals(asked: list[signal.Signals]) -> Iterator[None]:
 
 
 def _follow(
-    run: Execution, run_dir: Path, guards: Guards, asked: list[signal.Signals], say: Callable[[str], None]
+    run: Execution,
+    run_dir: Path,
+    guards: Guards,
+    asked: list[signal.Signals],
+    say: Callable[[str], None],
+    service: Service,
 ) -> Watch:
     watch = Watch(guards, _now())
     while not run.wait(TICK):
         action = watch.ask(_now()) if asked else None
         action = action or watch.tick(_now(), _look(run, run_dir))
+        if watch.alive:
+            service.alive()
         if action is Action.ASK:
             why = watch.overdue or (asked[0].name if asked else "")
+            service.stopping()
             say(f"{why}: asking the session to stop; it has {guards.stop:g} s to end cleanly")
             with suppress(OSError):  # a full disk: the interrupt below asks as well
                 (run_dir / STOP).touch()

@@ -33,15 +33,30 @@ def test_a_verdict_lifts_the_stop_limit_and_starts_the_reports() -> None:
     assert watch.overdue == "the cells after the session took more than 60 s"
 
 
-def test_a_heartbeat_that_stands_still_asks_and_one_that_never_began_does_not() -> None:
+def test_a_heartbeat_that_stands_still_is_a_hang_and_one_that_never_began_is_not() -> None:
     never = Watch(Guards(silence=5), 0)
-    assert never.tick(100, RUNNING) is None
+    assert never.tick(60, Seen(cell=True)) is None
     watch = Watch(Guards(silence=5, stop=30), 0)
     assert watch.tick(1, Seen(cell=True, heartbeat=7)) is None
     assert watch.tick(6, Seen(cell=True, heartbeat=7)) is None
     assert watch.tick(6.5, Seen(cell=True, heartbeat=8)) is None
-    assert watch.tick(12, Seen(cell=True, heartbeat=8)) is Action.ASK
+    assert watch.tick(12, Seen(cell=True, heartbeat=8)) is Action.KILL
     assert watch.overdue == "the session's heartbeat stood still for 5 s"
+
+
+def test_a_run_is_alive_while_its_loop_turns_and_while_another_limit_holds() -> None:
+    watch = Watch(Guards(silence=5, stop=30), 0)
+    alive = []
+    for now, seen in (
+        (1, Seen()),  # the kernel starts, within `start`
+        (2, Seen(cell=True, heartbeat=7)),
+        (3, Seen(cell=True, heartbeat=7)),  # the loop stands still
+        (4, Seen(cell=True, heartbeat=8)),
+        (5, Seen(cell=True, heartbeat=8, verdict=True)),  # the report's cells, within `report`
+    ):
+        watch.tick(now, seen)
+        alive.append(watch.alive)
+    assert alive == [True, True, False, True, True]
 
 
 def test_a_papermill_that_does_not_return_after_the_kill_is_abandoned() -> None:
