@@ -137,6 +137,8 @@ def parse_instrument(text: str | Instrument) -> Instrument:
     """
     if isinstance(text, Instrument):
         return text
+    if not isinstance(text, str):
+        raise ConfigError(f"an instrument must be a symbol or an Instrument, received {text!r}; write it like 'SPY'")
     venue, _, symbol = text.rpartition(":")
     if "/" in symbol:
         base = symbol.partition("/")[2] or "USD"

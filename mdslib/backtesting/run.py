@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from mdslib import calendar
+from mdslib.arguments import number, whole
 from mdslib.backtesting.daily import deciding_hours
 from mdslib.backtesting.result import Result
 from mdslib.errors import ConfigError, DataError, ModelError, ModelRaised
@@ -108,6 +109,8 @@ def backtest(
     ------
     ModelError, ModelRaised
         Where the model can't be found or compiled, or raised.
+    ConfigError
+        Where an argument is wrong.
     DataError
         Where the data lacks what the model takes.
 
@@ -127,29 +130,72 @@ def backtest(
     strategy = find_model(model)
     market_data = as_market_data(data, instruments)
     profile = parse_rules(rules)
-    latency_ns = duration_ns(latency) if isinstance(latency, str) else latency
-    if latency_ns != int(latency_ns):
-        raise ConfigError(f"latency must be whole ns or a duration like '1ms', received {latency!r}")
-    charged = fees if isinstance(fees, Fees) else Fees(bps=float(fees))
-    if not 0.0 <= cash < np.inf:
-        raise ConfigError(f"backtest(cash=...) must be a finite number >= 0, received {cash!r}")
+    charged = fees if isinstance(fees, Fees) else Fees(bps=number("backtest(fees=...), in basis points,", fees))
     run = _Run(
         strategy,
-        strategy.make_params(**(params or {})),
+        strategy.make_params(**_named(params)),
         market_data,
-        make_venue(profile, latency_ns, charged, seed),
+        make_venue(profile, _latency(latency), charged, whole("backtest(seed=...)", seed)),
         profile,
-        None if limits is None else make_limits(**limits._asdict()),
-        float(cash),
-        None if flatten is None else duration_ns(flatten),
+        _limits(limits),
+        number("backtest(cash=...)", cash, least=0),
+        None if flatten is None else _lead(flatten, market_data),
     )
     run.go()
     return run.result(charged)
 
 
+def _named(params: Any) -> Mapping[str, Any]:
+    if params is None:
+        return {}
+    if isinstance(params, Mapping) and all(isinstance(name, str) for name in params):
+        return params
+    raise ConfigError(
+        f"backtest(params=...) must be a mapping of names to values, received {params!r}; like {{'shares': 5}}"
+    )
+
+
+def _limits(limits: Any) -> Limits | None:
+    if limits is None:
+        return None
+    if not isinstance(limits, Limits):
+        raise ConfigError(
+            f"backtest(limits=...) must be limits, or None for no limits, received {limits!r}; "
+            "mdslib.make_limits(max_position=100) makes them"
+        )
+    return make_limits(**limits._asdict())
+
+
+def _latency(latency: Any) -> int:
+    if isinstance(latency, str):
+        return duration_ns(latency)
+    try:
+        return whole("", latency)
+    except ConfigError:
+        raise ConfigError(f"latency must be whole ns or a duration like '1ms', received {latency!r}") from None
+
+
+def _lead(flatten: str, data: MarketData) -> int:
+    """Return how long before each close to go flat; longer than a session, it would never come."""
+    lead = duration_ns(flatten)
+    for session in data.sessions:
+        if session.close - lead <= session.open:
+            hours = (session.close - session.open) / 3.6e12
+            raise ConfigError(
+                f"backtest(flatten=...) must be shorter than the session of {session.date}, which lasts {hours:g} h,"
+                f" received {flatten!r}"
+            )
+    return lead
+
+
 def as_market_data(data: MarketData | Table | pd.DataFrame, instruments: Sequence[str | Instrument]) -> MarketData:
     """Return market data, wrapping a table or a frame of trades, quotes or bars."""
+    instruments = [instruments] if isinstance(instruments, str | Instrument) else instruments
+    if not isinstance(instruments, Sequence):
+        raise ConfigError(f"instruments must be symbols in a list, like ['SPY'], received {instruments!r}")
     if isinstance(data, MarketData):
+        if len(instruments):
+            raise ConfigError("instruments= is for a table or a frame, and this data says what it is of; leave it out")
         return data
     table = data if isinstance(data, Table) else _table_of(data)
     count = int(table["instrument"].max(initial=0)) + 1

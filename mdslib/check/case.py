@@ -8,14 +8,19 @@ from typing import Any
 
 import numpy as np
 
+from mdslib.arguments import whole
 from mdslib.check.made import made_data, records_of, with_fills
 from mdslib.check.outcome import Outcome, snapshot
 from mdslib.check.uncompiled import Plain, Uncompiled
+from mdslib.errors import ConfigError
 from mdslib.events import Kind
 from mdslib.protocols import Records
 from mdslib.strategy import Fold, Strategy
+from mdslib.strategy.fold import typed_params
 from mdslib.strategy.market import Market, market_of
 from mdslib.table import MarketData
+
+MOST = 10_000_000  # events
 
 
 class Case:
@@ -44,9 +49,12 @@ class Case:
         data: MarketData | None = None,
     ) -> None:
         self.strategy = strategy
-        self.params = strategy.make_params() if params is None else params
-        self.seed = seed
-        self.data = made_data(strategy, events, seed) if data is None else data
+        self.params = typed_params(strategy, params)
+        self.seed = whole("check_model(seed=...)", seed, least=0)
+        events = whole("check_model(events=...)", events, least=1, most=MOST)
+        if data is not None and not isinstance(data, MarketData):
+            raise ConfigError(f"check_model(data=...) must be what mdslib.load returns, received {type(data).__name__}")
+        self.data = made_data(strategy, events, self.seed) if data is None else data
 
     def fold(self) -> Fold:
         """Return a fresh fold."""

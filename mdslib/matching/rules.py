@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import NamedTuple
 
+import numpy as np
+
 from mdslib.errors import ConfigError, did_you_mean
 
 
@@ -19,13 +21,12 @@ def parse_rules(text: str | Rules) -> Rules:
     """Return the profile that a name like ``alpaca`` means."""
     if isinstance(text, Rules):
         return text
-    try:
-        return Rules[text.upper()]
-    except KeyError:
-        known = [rule.name.lower() for rule in Rules]
+    known = {rule.name.lower(): rule for rule in Rules}
+    if not isinstance(text, str) or text.lower() not in known:
         raise ConfigError(
-            f"rules must be one of {', '.join(known)}, received {text!r}. {did_you_mean(text, known)}"
-        ) from None
+            f"rules must be one of {', '.join(known)}, received {text!r}. {did_you_mean(str(text), known)}"
+        )
+    return known[text.lower()]
 
 
 class Reject(IntEnum):
@@ -65,7 +66,7 @@ def make_venue(rules: Rules, latency: int, fees: Fees, seed: int, multiplier: fl
     if latency < 0:
         raise ConfigError(f"latency must be >= 0 ns, received {latency}")
     for name, value in fees._asdict().items():
-        if not 0.0 <= value < 1e4:
+        if not isinstance(value, int | float | np.number) or not 0.0 <= value < 1e4:
             raise ConfigError(f"Fees.{name} must be >= 0, received {value!r}; rebates are not modelled")
     return Venue(
         int(latency),

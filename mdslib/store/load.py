@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mdslib import calendar
+from mdslib.arguments import flag
 from mdslib.errors import ConfigError, DataError, did_you_mean
 from mdslib.events import SCHEMAS, Kind
 from mdslib.instruments import Instrument, parse_instrument
@@ -78,7 +79,9 @@ def load(
     >>> len(data)  # doctest: +SKIP
     440353
     """
-    if missing not in ("error", "skip"):
+    flag("load(extended=...)", extended)
+    columns = [columns] if isinstance(columns, str) else columns
+    if not isinstance(missing, str) or missing not in ("error", "skip"):
         raise ConfigError(f"load: missing must be 'error' or 'skip', received {missing!r}")
     wanted = [_wanted(word) for word in _several(kind, "kind")]
     opened = _opened(store)
@@ -182,6 +185,8 @@ def _sessions(
             "load them apart"
         )
     (exchange,) = calendars
+    if isinstance(date, tuple) and len(date) != 2:
+        raise ConfigError(f"load: a range of dates is its first and last day, received {len(date)} dates: {date!r}")
     start, end = date if isinstance(date, tuple) else (date, date)
     found = calendar.sessions(start, end, exchange)
     if not found:
@@ -196,7 +201,9 @@ def _stored(store: ParquetStore, instrument: Instrument, wanted: Sequence[Wanted
 
 
 def _several(given: Any, what: str) -> list[Any]:
-    several = [given] if isinstance(given, str | Instrument | Kind) else list(given)
+    if not isinstance(given, str | Instrument | Kind | Sequence):
+        raise ConfigError(f"load: a {what} must be text, or several in a list, received {given!r}")
+    several: list[Any] = [given] if isinstance(given, str | Instrument | Kind) else list(given)
     if not several:
         raise ConfigError(f"load: at least one {what} is needed, received none")
     if len(set(several)) < len(several):
@@ -208,9 +215,9 @@ def _wanted(word: str | Kind) -> Wanted:
     """Return what ``trades`` or ``bars_1s`` means."""
     if isinstance(word, Kind):
         return Wanted(word, None)
-    match = _WORD.fullmatch(word)
+    match = _WORD.fullmatch(word) if isinstance(word, str) else None
     if match is None:
-        raise ConfigError(f"load: kind {word!r} is not known. {did_you_mean(word, _WORDS)}")
+        raise ConfigError(f"load: kind {word!r} is not known. {did_you_mean(str(word), _WORDS)}")
     kind = Kind[match[1].upper()]
     if kind == Kind.TRADE and match[2]:
         raise ConfigError(f"load: trades have no spacing, received {word!r}; use 'trades' or 'bars_{match[2]}'")
@@ -224,14 +231,20 @@ def _opened(store: ParquetStore | Path | str | None) -> ParquetStore:
         from mdslib.config import load_settings
 
         return ParquetStore(load_settings().store)
+    if not isinstance(store, Path | str):
+        raise ConfigError(f"load: store must be a store or its folder, received {store!r}")
     return ParquetStore(store)
 
 
 def _check_columns(columns: Sequence[str] | None, wanted: Sequence[Wanted]) -> None:
     known = {name for want in wanted for name in SCHEMAS[want.kind]}
+    if columns is not None and not isinstance(columns, list | tuple | set | frozenset):
+        raise ConfigError(f"load: columns must be a list of names, received {columns!r}")
     for name in columns or ():
         if name not in known:
-            raise DataError(f"load: column {name!r} is in none of the kinds asked for. {did_you_mean(name, known)}")
+            raise DataError(
+                f"load: column {name!r} is in none of the kinds asked for. {did_you_mean(str(name), known)}"
+            )
 
 
 __all__ = ["load", "regular_hours"]

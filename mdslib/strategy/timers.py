@@ -10,6 +10,7 @@ import numpy as np
 from mdslib.errors import ConfigError
 
 _UNITS = {"ms": 1_000_000, "s": 1_000_000_000, "m": 60_000_000_000, "h": 3_600_000_000_000}
+_LONGEST = 2.0**62  # ns, 146 years: a time and a duration fit into 64 bits together
 
 
 def duration_ns(text: str) -> int:
@@ -20,13 +21,13 @@ def duration_ns(text: str) -> int:
     >>> duration_ns("5m")
     300000000000
     """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text.strip())
-    value = round(float(match[1]) * _UNITS[match[2]]) if match else 0
-    if value <= 0:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text.strip()) if isinstance(text, str) else None
+    value = float(match[1]) * _UNITS[match[2]] if match else 0.0
+    if not 0.5 < value < _LONGEST:
         raise ConfigError(
             f"a duration must be a positive number with ms, s, m or h, received {text!r}; write for example '5m'"
         )
-    return value
+    return round(value)
 
 
 class Every(NamedTuple):
