@@ -13,11 +13,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from mdslib.clock import Clock, WallClock
 from mdslib.errors import ConfigError, CredentialError, DataError, FeedError, FeedRefused, MdsError
-from mdslib.events import Kind, pack_conditions
+from mdslib.events import Kind
+from mdslib.feeds.alpaca_frames import bar_length, bars_of, trades_of, wrong_price
 from mdslib.feeds.connect import check_encrypted
 from mdslib.feeds.quiet import caught_prints
 from mdslib.feeds.rfc3339 import from_ns
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 VARIABLES = "ALPACA_DATA_PUBLIC_KEY and ALPACA_DATA_SECRET_KEY"
 PAGE = 10_000  # rows, the most that Alpaca gives at once
 _SECOND = 1_000_000_000
-_UNITS = {"Min": 60, "T": 60, "Hour": 3_600, "H": 3_600}
 _TRIES = 5  # of one request that the rate limit refuses
 _LONGEST_WAIT = 65.0  # s; the limit is counted by the minute
 
@@ -128,7 +126,7 @@ class CpquantHistory:
         if frame is None:
             return empty(Kind.TRADE)
         frame = self._without_canceled(frame)
-        return self._read(lambda: _trades(frame, instrument))
+        return self._read(lambda: trades_of(frame, instrument))
 
     def bars(self, symbol: Instrument | str, timeframe: str, start: int | str, end: int | str) -> Table:
         """Return every bar that **starts** in a range, stamped at its close.
@@ -147,7 +145,7 @@ class CpquantHistory:
         """
         instrument = parse_instrument(symbol)
         first, last = _ns(start), _ns(end)
-        length = _length(timeframe)
+        length = bar_length(timeframe)
 
         def page(token: str | None) -> Any:
             frames = self._client.get_bars(
@@ -157,7 +155,7 @@ class CpquantHistory:
             return frames[instrument.symbol]
 
         frame = self._pages(page, instrument, first, last)
-        return empty(Kind.BAR) if frame is None else self._read(lambda: _bars(frame, instrument, length))
+        return empty(Kind.BAR) if frame is None else self._read(lambda: bars_of(frame, instrument, length))
 
     def fetch(
         self,
@@ -233,14 +231,9 @@ class CpquantHistory:
             table = make()
         except (ValueError, TypeError, KeyError, OverflowError) as error:
             raise DataError(f"Alpaca history of {self._where}: a row can't be read: {error}; try again") from error
-        for name in ("price", "open", "high", "low", "close"):
-            bad = ~(table[name] > 0.0) | np.isinf(table[name]) if name in table.columns else np.zeros(0, bool)
-            if bad.any():
-                row = int(np.argmax(bad))
-                raise DataError(
-                    f"Alpaca history of {self._where}: row {row} must have a positive {name}, received"
-                    f" {table[name][row]:g}; try again, and tell the venue if it stays"
-                )
+        wrong = wrong_price(table)
+        if wrong:
+            raise DataError(f"Alpaca history of {self._where}: {wrong}; try again, and tell the venue if it stays")
         return table
 
     def _without_canceled(self, frame: pd.DataFrame) -> pd.DataFrame:
@@ -356,79 +349,6 @@ def _ns(moment: int | str) -> int:
         return to_ns(moment) if isinstance(moment, str) else int(moment)
     except ValueError as error:
         raise DataError(f"Alpaca history: {error}") from None
-
-
-def _length(timeframe: str) -> int | None:
-    """Return a bar's length in ns, or None for a day."""
-    digits = timeframe[: len(timeframe) - len(timeframe.lstrip("0123456789"))]
-    unit = timeframe[len(digits) :]
-    if timeframe in ("1Day", "1D"):
-        return None
-    if digits and unit in _UNITS and 1 <= int(digits) <= (59 if _UNITS[unit] == 60 else 23):
-        return int(digits) * _UNITS[unit] * _SECOND
-    raise ConfigError(f"timeframe must be 1Min to 59Min, 1Hour to 23Hour or 1Day, received {timeframe!r}")
-
-
-def _times(frame: pd.DataFrame) -> np.ndarray[Any, Any]:
-    return frame.index.to_numpy().astype("<i8")
-
-
-def _lots(sizes: pd.Series[Any], instrument: Instrument) -> np.ndarray[Any, Any]:
-    raw = sizes.to_numpy()
-    if instrument.lot == 1.0 and raw.dtype.kind in "iu":
-        return raw.astype("<i8")
-    lots = np.round(raw.astype("f8") / instrument.lot)
-    off = np.abs(lots * instrument.lot - raw) > 1e-9 * np.maximum(raw, 1.0)
-    if off.any():
-        raise DataError(
-            f"{instrument.symbol}: size {raw[off][0]} is not a whole number of lots of {instrument.lot}; "
-            "give the instrument its own lot"
-        )
-    return lots.astype("<i8")
-
-
-def _trades(frame: pd.DataFrame, instrument: Instrument) -> Table:
-    ts = _times(frame)
-    letters = [ord(letter[0]) & 0xFF if isinstance(letter, str) and letter else 0 for letter in frame["exchange_code"]]
-    conditions = [pack_conditions(found) if isinstance(found, list) else 0 for found in frame["condition"]]
-    return Table(
-        Kind.TRADE,
-        {
-            "ts_event": ts, "ts_init": ts.copy(), "instrument": np.zeros(len(ts), "<u2"),
-            "price": frame["price"].to_numpy("<f8"), "size": _lots(frame["size"], instrument),
-            "trade_id": frame["trade_id"].to_numpy().astype("<i8"), "exchange": np.array(letters, "u1"),
-            "conditions": np.array(conditions, "<u4"),
-        },
-    )  # fmt: skip
-
-
-def _bars(frame: pd.DataFrame, instrument: Instrument, length: int | None) -> Table:
-    starts = _times(frame)
-    ts = starts + length if length is not None else _closes(starts, instrument)
-    prices = {name: frame[name].to_numpy("<f8") for name in ("open", "high", "low", "close")}
-    return Table(
-        Kind.BAR,
-        {
-            "ts_event": ts, "ts_init": ts.copy(), "instrument": np.zeros(len(ts), "<u2"), **prices,
-            "volume": _lots(frame["volume"], instrument), "trades": frame["trades"].to_numpy().astype("<i8"),
-            "vwap": frame["volume weighted"].to_numpy("<f8"),
-        },
-    )  # fmt: skip
-
-
-def _closes(starts: np.ndarray[Any, Any], instrument: Instrument) -> np.ndarray[Any, Any]:
-    """Return the session's close of each daily bar, which the venue stamps at midnight in New York."""
-    from mdslib.calendar import session
-
-    closes = []
-    for start in starts.tolist():
-        # Midnight in New York is 4 or 5 o'clock UTC of the same date.
-        date = datetime.datetime.fromtimestamp(start // _SECOND, datetime.UTC).date()
-        day = session(date, instrument.session)
-        if day is None:
-            raise DataError(f"{instrument.symbol}: a daily bar of {date}, when {instrument.session} is closed")
-        closes.append(day.close)
-    return np.array(closes, "<i8")
 
 
 __all__ = ["CpquantHistory", "Fetched"]
