@@ -64,7 +64,7 @@ class Barriers:
             return None
         barrier = self._barriers[0]
         if barrier["phase"] != "end":
-            frames = self.frames + sum(item[0] == "market" for item in self._held)
+            frames = self.frames + _frames(self._held)
             updates = self.updates + sum(item[0] == "update" for item in self._held)
             if self._lossy:
                 if not self._filled or monotonic_ns() - self._heard < CALM:
@@ -78,7 +78,7 @@ class Barriers:
     def release(self) -> list[Item]:
         """Give out what was held."""
         items, self._held = self._held, []
-        self.frames += sum(item[0] == "market" for item in items)
+        self.frames += _frames(items)
         self.updates += sum(item[0] == "update" for item in items)
         if self._known:
             items = [(item[0], self._new(item[1]), *item[2:]) if item[0] == "market" else item for item in items]
@@ -101,3 +101,7 @@ def _plain(records: Records) -> list[bytes]:
     for name in ("seq", "ts_init", "side", "crc"):
         copy[name] = 0
     return [row.tobytes() for row in copy]
+
+
+def _frames(items: list[Item]) -> int:
+    return sum(item[3] for item in items if item[0] == "market")

@@ -53,8 +53,8 @@ class Feed(Protocol):
     def open(self) -> None:
         """Connect, authenticate, subscribe and check the replies."""
 
-    def run(self, sink: Callable[[Records], None]) -> None:
-        """Read until `close`; raises `FeedError` on a disconnect."""
+    def run_together(self, sink: Callable[[Records, int], None]) -> None:
+        """Read until `close`, and hand over frames that were received at once; raises `FeedError` on a disconnect."""
 
     def drop(self, why: str) -> None:
         """Cut the connection from another thread, so that `run` raises."""
@@ -70,8 +70,8 @@ class Sink(Protocol):
     def queued(self) -> int:
         """How many items wait for the deciding thread."""
 
-    def on_market(self, records: Records) -> None:
-        """Take a frame."""
+    def on_market(self, records: Records, frames: int) -> None:
+        """Take the records of so many frames."""
 
     def on_gap(self, why: str, since: int) -> None:
         """Take the news that events were missed, after the time `since` (ns UTC; 0: not known)."""
@@ -135,7 +135,7 @@ class Keeper:
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._work = threading.Event()  # there is a hole to fill
-        self._waiting: list[Records] = []
+        self._waiting: list[tuple[Records, int]] = []
         self._hole: Hole | None = None
         self._up_since = 0
         self._warned = 1_000  # frames that waited at the last warning
@@ -203,7 +203,7 @@ class Keeper:
         """
         while not self._closing.is_set():
             try:
-                self._feed.run(self._take)
+                self._feed.run_together(self._take)
                 return
             except FeedRefused:
                 raise
@@ -211,22 +211,22 @@ class Keeper:
                 self._lost(error)
             self._reconnect()
 
-    def _take(self, records: Records) -> None:
-        """Take one frame, in the reader thread."""
+    def _take(self, records: Records, frames: int) -> None:
+        """Take what was received at once, in the reader thread."""
         if self._sink.queued >= self._most and self.state in (State.WHOLE, State.WATCHED):
             self._spill()
         if self.state is State.WHOLE:
-            self._sink.on_market(records)
+            self._sink.on_market(records, frames)
         else:
-            self._take_slowly(records)
+            self._take_slowly(records, frames)
 
-    def _take_slowly(self, records: Records) -> None:
+    def _take_slowly(self, records: Records, frames: int) -> None:
         with self._lock:
             if self.state is State.SPILLED:
                 self._tally["events dropped, to be fetched"] += len(records)
                 return
             if self.state is State.FILLING:
-                self._waiting.append(records)
+                self._waiting.append((records, frames))
                 if len(self._waiting) > self._most:
                     self._overflow()
                 return
@@ -237,7 +237,7 @@ class Keeper:
                 self.state = State.WHOLE
             records = fresh
         if len(records):
-            self._sink.on_market(records)
+            self._sink.on_market(records, frames)
 
     def _lost(self, error: FeedError) -> None:
         """Write the loss down; from here on events are missed."""
@@ -295,7 +295,7 @@ class Keeper:
 
     def _overflow(self) -> None:
         self._tally["queue overflowed"] += 1
-        self._tally["events dropped, to be fetched"] += sum(map(len, self._waiting))
+        self._tally["events dropped, to be fetched"] += sum(len(records) for records, _ in self._waiting)
         self._waiting.clear()
         self._miss(f"{self._most:,} frames waited for the backfill; they were dropped")
         self.state = State.SPILLED
@@ -343,15 +343,15 @@ class Keeper:
                     self._hole = None
                     self.state = State.WATCHED
                     return
-            for records in waiting:
+            for records, frames in waiting:
                 fresh, _ = self._filler.watch(records)
                 if len(fresh):
-                    self._sink.on_market(fresh)
+                    self._sink.on_market(fresh, frames)
 
     def _first_waiting(self) -> Records | None:
         """Return the first frames that wait, for the filler to see whether what it fetched reaches up to them."""
         with self._lock:
-            return np.concatenate(self._waiting[:50]) if self._waiting else None
+            return np.concatenate([records for records, _ in self._waiting[:50]]) if self._waiting else None
 
     # Watching ----------------------------------------------------------------------------------------------------
 

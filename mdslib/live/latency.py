@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 
 _SUB = 5  # bits within a power of two: 32 buckets, so about 3 % wide
-_BLOCK = 100  # durations sorted in at once; sorting in a hundred takes 50 us
+_BLOCK = 10_000  # durations that wait to be sorted in, where nobody asks for it before
 
 
 class Latency:
-    """Counts of durations in ns, by logarithmic buckets; they are sorted in a hundred at a time.
+    """Counts of durations in ns, by logarithmic buckets; they are sorted in when `sort_in` is called, or asked for.
 
     Examples
     --------
@@ -34,9 +34,10 @@ class Latency:
         """Count one duration; a negative one counts as 0."""
         self._new.append(ns)
         if len(self._new) >= _BLOCK:
-            self._sort_in()
+            self.sort_in()
 
-    def _sort_in(self) -> None:
+    def sort_in(self) -> None:
+        """Sort in what was added; half a microsecond each, so not for the path of every frame."""
         with self._sorting:
             new = self._new
             for _ in range(len(new)):
@@ -49,25 +50,25 @@ class Latency:
     @property
     def buckets(self) -> list[int]:
         """Counts by bucket."""
-        self._sort_in()
+        self.sort_in()
         return self._buckets
 
     @property
     def count(self) -> int:
         """How many durations were counted."""
-        self._sort_in()
+        self.sort_in()
         return self._count
 
     @property
     def highest(self) -> int:
         """The longest, ns."""
-        self._sort_in()
+        self.sort_in()
         return self._highest
 
     @property
     def total(self) -> int:
         """Their sum, ns."""
-        self._sort_in()
+        self.sort_in()
         return self._total
 
     def at_most(self, bounds: Sequence[int]) -> list[int]:

@@ -42,7 +42,7 @@ class Writer:
     decision : Latency
         From a frame's receipt to its decision.
     last_event : int
-        Time of the last record, ns UTC.
+        Time of the last record of the batch that was decided on last, ns UTC.
     failure : MdsError or None
         The first thing that went wrong.
     broken : bool
@@ -77,9 +77,17 @@ class Writer:
         if self._stepped:
             batch["ts_init"] = now
         self.tape.append(batch, placed(parts, sides))
+        self._decide(batch, market_events(batch), now, received)
+
+    def write_market(self, records: Records, events: int, now: int, received: int) -> None:
+        """Do what `write` does, for one array of `events` market events that nothing came with."""
+        self.tape.append(records)
+        self._decide(records, events, now, received)
+
+    def _decide(self, batch: Records, events: int, now: int, received: int) -> None:
+        """Fold what is on the tape, and see to what follows."""
         self.tally.batches += 1
-        self.tally.events += market_events(batch)
-        self.last_event = int(batch["ts_event"][-1])
+        self.tally.events += events
         if self.broken:
             self.tally.unfolded += len(batch)
             return
@@ -91,6 +99,7 @@ class Writer:
         if received:
             self.decision.add(monotonic_ns() - received)
         if len(decisions):
+            self.last_event = _last(batch)
             self.carry_out(decisions, now)
 
     def carry_out(self, decisions: Records, now: int) -> None:
@@ -120,7 +129,7 @@ class Writer:
     def _model_failed(self, error: ModelRaised, batch: Records, now: int) -> None:
         """Halt trading, keep recording: decisions before the failing record stand."""
         self.failure = self.failure or error
-        self.broken = True
+        self.broken, self.last_event = True, _last(batch)
         if error.decisions is not None and len(error.decisions):
             self.carry_out(error.decisions, now)
         self.fault(int(batch["seq"][error.row]), error, now)
@@ -130,3 +139,7 @@ class Writer:
         self.tape.append(*fault_records(seq, str(error), self.last_event, now))
         self.log("model-failed", error=str(error), record=seq)
         self.flow.cancel_working()
+
+
+def _last(batch: Records) -> int:
+    return int(batch["ts_event"][-1])

@@ -20,7 +20,7 @@ from mdslib.protocols import Records
 from mdslib.store.tapereader import TapeReader, segment_paths, side_path
 from mdslib.tape import FIRST_SEQ, Side, TapeHeader, encode_header, encode_side, encode_side_head
 from mdslib.tape.codec import words_of
-from mdslib.tape.crc import stamp
+from mdslib.tape.crc import direct_stamp
 
 Durability = Literal["write", "fsync"]
 SEGMENT_BYTES = 256 << 20
@@ -77,6 +77,7 @@ class TapeWriter:
         self.segment_bytes = segment_bytes
         self.durability = durability
         self._sync = durability == "fsync"
+        self._stamp = direct_stamp()
         self._fd = self._side_fd = self._lock = -1
         self._number = self._first = self._size = self._side_size = self._sides = 0
         try:
@@ -126,7 +127,7 @@ class TapeWriter:
                 self._begin(self._number + 1)
             if sides:
                 self._append_sides(records, sides)
-            stamp(words, first)
+            self._stamp(words, first)
             if os.write(self._fd, words.data) != length:
                 raise OSError(errno.ENOSPC, "only a part of the batch fitted on the disk")
             if self._sync:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -79,6 +80,7 @@ class Fold:
         self.state = state_of(strategy, self.params)
         self.position = 0
         self._cursor = np.zeros(8, np.int64)
+        self._place = self._cursor.data  # the same, as plain numbers
         self._out = self._new_out(256)
         self._nothing = self._out[:0].copy()
         self._live: Any = None
@@ -132,29 +134,44 @@ class Fold:
         DataError
             Where a record names an instrument that the session does not have.
         """
+        code = self._live_code
+        if code is None or arrived.dtype != RECORD or not arrived.flags.c_contiguous:
+            return self._feed_any(arrived)
+        # What `_drive` comes to where the records are folded in one call, as they are but for a flood of decisions.
+        place, count, limits = self._place, len(arrived), self.limits or FREE
+        place[0] = place[1] = place[7] = 0
+        try:
+            code(arrived, self.state, self.core, self.params, limits, self._out, self._cursor)
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise self._stopped(error, []) from error
+        if place[0] < count or place[7]:
+            return self._drive(partial(self._call, code, arrived), count, arrived, begun=True)
+        self.position += count
+        return _joined([self._out[: place[1]]]) if place[1] else self._nothing
+
+    def _feed_any(self, arrived: Records) -> Records:
+        """Feed records before the live loop has run, or such as it is not compiled for."""
         if self._live is None:
             self._live = load_driver(self.strategy, self._shape(self.strategy.market_kinds, single=False))
         arrived = as_records(arrived)
-        limits = self.limits or FREE
+        code = self._live.fold_records
         if self._live_code is None:
             # Compiled already, for an earlier fold: Numba's own look-up was seen to miss it, and may compile no more.
-            code = direct(
-                self._live.fold_records, arrived, self.state, self.core, self.params, limits, self._out, self._cursor
-            )
-        elif not arrived.flags.c_contiguous or arrived.dtype != RECORD:
-            code = self._live.fold_records
-        else:
-            code = self._live_code
-        decisions = self._drive(
-            lambda: code(arrived, self.state, self.core, self.params, limits, self._out, self._cursor),
-            len(arrived),
-            arrived,
-        )
-        if self._live_code is None:
-            self._live_code = direct(
-                self._live.fold_records, arrived, self.state, self.core, self.params, limits, self._out, self._cursor
-            )
+            code = self._direct(arrived)
+        decisions = self._drive(partial(self._call, code, arrived), len(arrived), arrived)
+        if self._live_code is None and compiling():
+            self._live_code = self._direct(arrived)
         return decisions
+
+    def _call(self, code: Any, arrived: Records) -> None:
+        code(arrived, self.state, self.core, self.params, self.limits or FREE, self._out, self._cursor)
+
+    def _direct(self, arrived: Records) -> Any:
+        limits = self.limits or FREE
+        code = self._live.fold_records
+        return direct(code, arrived, self.state, self.core, self.params, limits, self._out, self._cursor)
 
     def run(self, data: MarketData) -> Records:
         """Fold recorded data from its first event to its last; the vectorised path of research.
@@ -200,28 +217,42 @@ class Fold:
             f" {len(self.instruments)} ({', '.join(i.symbol for i in self.instruments)}), numbered from 0"
         )
 
-    def _drive(self, call: Any, count: int, arrived: Records | None = None) -> Records:
-        """Run a driver until it has taken `count` events, growing the room for decisions as it asks for it."""
-        self._cursor[:] = 0
-        parts: list[Records] = []
+    def _drive(self, call: Any, count: int, arrived: Records | None = None, *, begun: bool = False) -> Records:
+        """Run a driver until it has taken `count` events, growing the room for decisions as it asks for it.
+
+        Where it has `begun`, the first call has been made already.
+        """
+        place, parts = self._place, list[Records]()
+        if not begun:
+            self._cursor[:] = 0
         while True:
-            self._cursor[1] = 0
-            try:
-                guarded(call, self.strategy, self._cursor)
-            except ModelRaised as error:
-                error.decisions = _joined([*parts, self._out[: self._cursor[1]]])
-                raise
-            if self._cursor[1] != 0:
-                parts.append(self._out[: self._cursor[1]])
-            if self._cursor[7] != 0 and arrived is not None:
-                raise self._stranger(int(arrived[self._cursor[0]]["instrument"]))
-            if self._cursor[0] >= count:
+            if not begun:
+                place[1] = 0
+                try:
+                    call()
+                except MemoryError:
+                    raise
+                except Exception as error:
+                    raise self._stopped(error, parts) from error
+            begun = False
+            if place[1]:
+                parts.append(self._out[: place[1]])
+            if place[7] and arrived is not None:
+                raise self._stranger(int(arrived[place[0]]["instrument"]))
+            if place[0] >= count:
                 break
             self._out = self._new_out(4 * len(self._out))
         self.position += count
         if not parts:
             return self._nothing
         return parts[0] if arrived is None and len(parts) == 1 else _joined(parts)
+
+    def _stopped(self, error: Exception, parts: list[Records]) -> Exception:
+        """Return what a driver's error means; `parts` are the decisions of its earlier calls."""
+        told = meant(error, self.strategy, self._cursor)
+        if isinstance(told, ModelRaised):
+            told.decisions = _joined([*parts, self._out[: self._place[1]]])
+        return told
 
     def digest(self) -> str:
         """Return the SHA-256 of everything that later decisions depend on."""
@@ -292,15 +323,19 @@ def guarded(call: Any, strategy: Strategy, cursor: np.ndarray) -> None:
     except MemoryError:
         raise
     except Exception as error:
-        from numba.core.errors import NumbaError  # here, since the live path asks for nothing that it does not need
+        raise meant(error, strategy, cursor) from error
 
-        if isinstance(error, NumbaError) or while_compiling(error):
-            raise one_line(error, strategy) from error
-        row = int(cursor[0])
-        place = where_raised(error, strategy)
-        raise ModelRaised(
-            f"model {strategy.name!r} {reason(error)} - at event {row}{place}; the decisions before it stand", row
-        ) from error
+
+def meant(error: Exception, strategy: Strategy, cursor: np.ndarray) -> Exception:
+    """Return what a driver's error says to a person."""
+    from numba.core.errors import NumbaError  # here, since the live path asks for nothing that it does not need
+
+    if isinstance(error, NumbaError) or while_compiling(error):
+        return one_line(error, strategy)
+    row, place = int(cursor[0]), where_raised(error, strategy)
+    return ModelRaised(
+        f"model {strategy.name!r} {reason(error)} - at event {row}{place}; the decisions before it stand", row
+    )
 
 
 def _joined(parts: list[Records]) -> Records:

@@ -7,8 +7,12 @@ Generation", 2008).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numba
 import numpy as np
+
+from mdslib.jit import direct
 
 WORDS = 24  # 32-bit words in a record; the last one is the CRC
 POLYNOMIAL = 0xEDB88320
@@ -77,3 +81,10 @@ def first_bad(words, first_seq):  # type: ignore[no-untyped-def]
         if seq != first_seq + i or words[at + 23] != record_crc(words, at):
             return i
     return -1
+
+
+def direct_stamp() -> Callable[[np.ndarray[tuple[int], np.dtype[np.uint32]], int], None]:
+    """Return `stamp` compiled, or loaded, for writable words; a call of it skips the look at the arguments' types."""
+    nothing = np.zeros(0, np.uint32)
+    stamp(nothing, 0)
+    return direct(stamp, nothing, 0)

@@ -373,10 +373,10 @@ def test_a_day_that_does_not_add_up_fails_and_blocks(tmp_path: Path, monkeypatch
 
     lost_one, on_market = [], Engine.on_market
 
-    def lossy(engine: Engine, records: np.ndarray) -> None:
+    def lossy(engine: Engine, records: np.ndarray, frames: int) -> None:
         lose = len(records) > 1 and not lost_one
         lost_one.extend(records[-1:] if lose else [])
-        on_market(engine, records[:-1] if lose else records)
+        on_market(engine, records[:-1] if lose else records, frames)
 
     monkeypatch.setattr(Engine, "on_market", lossy)
     report = rehearse(made_trades(300), "volume_modulo", tmp_path / "run", sim=FAST)
