@@ -37,6 +37,7 @@ CHANNELS = {
 }  # fmt: skip
 # Codes after which another try can't help. Source: Alpaca, "WebSocket Stream", table of errors.
 _FATAL = frozenset({400, 402, 405, 409, 410, 411})
+_NO_SUCH = frozenset({400, 405, 409, 410})  # what refuses a channel, and nothing else
 _REMEDIES = {
     402: f"the venue refused the key pair in the environment variables {VARIABLES}",
     404: "the key came later than the venue waits; check the machine's load and the network",
@@ -68,6 +69,8 @@ class CpquantFeed:
         Stamps ``ts_init``; the machine's by default.
     connect_timeout : float
         Longest time of `open` for each step, s.
+    besides : sequence of str
+        Channels to ask for without waiting for an answer, last of all: a feed that has none of them serves as well.
 
     Attributes
     ----------
@@ -77,6 +80,8 @@ class CpquantFeed:
         Errors that the venue sent while the stream ran.
     decoder : AlpacaDecoder
         Its counters name what was not read.
+    on_unreadable : callable, optional
+        Takes the error of a frame that can't be read, and tells whether to read on; without it, `run` ends with it.
 
     Raises
     ------
@@ -100,17 +105,20 @@ class CpquantFeed:
         credentials: Credentials | None = None,
         clock: Clock | None = None,
         connect_timeout: float = 10.0,
+        besides: Sequence[str] = (),
     ) -> None:
         from mdslib.config import credentials as from_environment
 
         self.instruments = tuple(parse_instrument(instrument) for instrument in instruments)
         self.symbols = [instrument.symbol for instrument in self.instruments]
-        self.feed, self.kinds = feed, tuple(kinds)
+        self.feed, self.kinds, self.besides = feed, tuple(kinds), tuple(besides)
         self.url = _address(url or HOST, feed)
         self.connect_timeout = connect_timeout
         self.decoder = AlpacaDecoder(self.symbols, [instrument.lot for instrument in self.instruments], once=True)
         self.frames = self.messages = self.bytes = 0
         self.errors: list[Refusal] = []
+        self._unanswered: list[str] = []  # channels of `besides` of which the venue has not spoken
+        self.on_unreadable: Callable[[FeedError], bool] | None = None
         self.last_frame = 0
         self._heard = 0
         self._credentials = credentials or from_environment("data")
@@ -125,7 +133,7 @@ class CpquantFeed:
     def _check(self) -> None:
         if not self.symbols or not self.kinds:
             raise ConfigError("CpquantFeed needs at least one instrument and one kind; received none")
-        for kind in self.kinds:
+        for kind in (*self.kinds, *self.besides):
             if kind not in CHANNELS:
                 raise ConfigError(f"CpquantFeed.kinds: {kind!r} is no channel. {did_you_mean(kind, CHANNELS)}")
 
@@ -136,6 +144,15 @@ class CpquantFeed:
     def silence(self) -> float:
         """Seconds since the last frame of market data, or since `open`; a socket can be open and yet mute."""
         return (monotonic_ns() - self._heard) / 1e9 if self._heard else 0.0
+
+    def counts(self) -> dict[str, int]:
+        """Return what is worth a person's look, by name; reconnections included."""
+        return {
+            "events that came twice, left out": self.decoder.doubles,
+            "messages that were not understood": self.decoder.unread.total(),
+            "events of symbols that are not ours": self.decoder.unsubscribed.total(),
+            "errors told by the stream": len(self.errors),
+        }
 
     def open(self) -> None:
         """Connect, authenticate, subscribe and check every reply.
@@ -241,7 +258,12 @@ class CpquantFeed:
                 raise
 
         def take(frame: str | bytes) -> None:
-            records = decoder.receive(frame, socket.received)
+            try:
+                records = decoder.receive(frame, socket.received)
+            except FeedError as error:
+                if self.on_unreadable is None or not self.on_unreadable(error):
+                    raise
+                return
             self._count(1, len(frame), socket.received, len(records))
             if decoder.controls:
                 self._note(decoder.controls)
@@ -272,6 +294,11 @@ class CpquantFeed:
     def _note(self, controls: Sequence[Control]) -> None:
         """Keep an error that came while the stream runs: a closing usually follows, and then it is the reason."""
         for control in controls:
+            if self._unanswered and isinstance(control, Refusal | Subscription):
+                kind = self._unanswered.pop(0)
+                if isinstance(control, Refusal) and control.code in _NO_SUCH:
+                    _LOG.info("Alpaca data stream has no %s: error %d %s", kind, control.code, control.msg)
+                    continue
             if isinstance(control, Refusal):
                 self.errors.append(control)
                 _LOG.warning("Alpaca data stream: error %d %s", control.code, control.msg)
@@ -333,14 +360,8 @@ class CpquantFeed:
 
     def _subscribe(self) -> None:
         """Subscribe one channel after the other, since a reply does not say what it answers."""
-        client = self._client
         for kind in self.kinds:
-            if kind == "bars":
-                client.subscribe_bars(self.symbols, "1Min")
-            elif kind in ("trades", "quotes"):
-                getattr(client, f"subscribe_{kind}")(self.symbols)
-            else:  # cpquant has no call for it
-                client.socket.send(json.dumps({"action": "subscribe", CHANNELS[kind]: self.symbols}))
+            self._ask_for(kind)
             reply = self._next_control(f"the subscription to {kind}")
             if not isinstance(reply, Subscription):
                 raise FeedError(f"Alpaca data stream must answer with the subscription, received {reply!r}")
@@ -351,6 +372,18 @@ class CpquantFeed:
                     f"Alpaca data stream: {kind} of {', '.join(missing)} were not confirmed; "
                     f"check how the symbols are written and what the feed {self.feed!r} carries"
                 )
+        self._unanswered = list(self.besides)
+        for kind in self.besides:
+            self._ask_for(kind)
+
+    def _ask_for(self, kind: str) -> None:
+        client = self._client
+        if kind == "bars":
+            client.subscribe_bars(self.symbols, "1Min")
+        elif kind in ("trades", "quotes"):
+            getattr(client, f"subscribe_{kind}")(self.symbols)
+        else:  # cpquant has no call for it
+            client.socket.send(json.dumps({"action": "subscribe", CHANNELS[kind]: self.symbols}))
 
     def _drop(self) -> None:
         client, self._client = self._client, None

@@ -173,11 +173,11 @@ class Filler:
         while True:
             try:
                 records, asked = self._backfill.fetch_allowed(begin, end, now)
-            except (FeedRefused, CredentialError, ConfigError, DataError) as error:  # asking again can't help
+            except (FeedRefused, CredentialError, ConfigError) as error:  # asking again can't help
                 self._gave_up = str(error)
                 return None
-            except FeedError as error:
-                wait = backoff.wait(error.code)
+            except (FeedError, DataError) as error:
+                wait = backoff.wait(getattr(error, "code", None))
                 if stale() or monotonic_ns() + wait * 1e9 > deadline:
                     self._gave_up = str(error)
                     return None

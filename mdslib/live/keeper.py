@@ -27,6 +27,7 @@ from mdslib.protocols import Records
 
 LOOK = 0.25  # s between two looks at the queue and at a quiet socket
 STALE = 90.0  # s that the first connection waits for a slot which a stale session holds (406)
+UNREADABLE = 60.0  # s within which a second frame that can't be read makes for a new connection
 MOST = 100_000  # frames that may wait for the deciding thread, and frames that may wait for a backfill
 WORTH_WAITING = frozenset({404, 406, 429, 500})  # at the start; other errors are told at once
 
@@ -45,6 +46,7 @@ class Feed(Protocol):
     """What the keeper needs of a feed; `CpquantFeed` is one."""
 
     frames: int
+    on_unreadable: Callable[[FeedError], bool] | None
 
     @property
     def silence(self) -> float:
@@ -55,6 +57,9 @@ class Feed(Protocol):
 
     def run_together(self, sink: Callable[[Records, int], None]) -> None:
         """Read until `close`, and hand over frames that were received at once; raises `FeedError` on a disconnect."""
+
+    def counts(self) -> dict[str, int]:
+        """Return what is worth a person's look, by name."""
 
     def drop(self, why: str) -> None:
         """Cut the connection from another thread, so that `run` raises."""
@@ -129,6 +134,7 @@ class Keeper:
     ) -> None:
         self.state = State.WHOLE
         self._feed, self._sink, self._filler = feed, sink, filler
+        feed.on_unreadable = self._unreadable
         self._clock, self._session, self._tally, self._log = clock, session, tally, log
         self._slot, self._most, self._backoff = slot, most, backoff or Backoff()
         self._lull = Lull(mute_after) if mute_after else None
@@ -138,6 +144,7 @@ class Keeper:
         self._waiting: list[tuple[Records, int]] = []
         self._hole: Hole | None = None
         self._up_since = 0
+        self._unread_at = 0  # monotonic time of the last frame that could not be read
         self._warned = 1_000  # frames that waited at the last warning
 
     # The reader --------------------------------------------------------------------------------------------------
@@ -238,6 +245,19 @@ class Keeper:
             records = fresh
         if len(records):
             self._sink.on_market(records, frames)
+
+    def _unreadable(self, error: FeedError) -> bool:
+        """Fill in what a damaged frame said, and read on; where they follow each other, a new connection may help."""
+        now, before = monotonic_ns(), self._unread_at
+        self._unread_at = now
+        self._tally["frames that could not be read"] += 1
+        if before and now - before < int(UNREADABLE * 1e9):
+            return False
+        with self._lock:
+            self._waiting.clear()
+            self._miss(str(error))
+            self._fill()
+        return True
 
     def _lost(self, error: FeedError) -> None:
         """Write the loss down; from here on events are missed."""
@@ -391,7 +411,9 @@ class Keeper:
         return f"feed {self.state.value}: {why}"
 
     def close(self) -> None:
-        """End both threads' bodies; safe to call twice."""
+        """End both threads' bodies, and count what the feed has to tell; harmless when repeated."""
+        if not self._closing.is_set():
+            self._tally.update({name: count for name, count in self._feed.counts().items() if count})
         self._closing.set()
         self._filler.closing.set()
         self._work.set()

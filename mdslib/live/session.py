@@ -219,7 +219,9 @@ class Session:
 
         plan = self.plan
         kinds = tuple(CHANNEL[kind] for kind in plan.strategy.market_kinds)
-        return CpquantFeed(plan.instruments, plan.feed, plan.data_stream_url, kinds or ("trades",), clock=clock)
+        return CpquantFeed(
+            plan.instruments, plan.feed, plan.data_stream_url, kinds or ("trades",), clock=clock, besides=("statuses",)
+        )
 
     def _engine(
         self, fold: Fold, desk: Desk, tape: TapeWriter, clock: Clock, link: SimLink | None, log: SessionLog,

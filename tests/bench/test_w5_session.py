@@ -77,7 +77,8 @@ def handle(connection):
                     time.sleep(left)
             connection.send(frame(n) if ready is None else ready[n % 1000])
         print(json.dumps({"took": time.monotonic() - began, "latest": latest}), flush=True)
-        connection.recv()
+        for _ in connection:  # until the session closes it; what it says meanwhile asks for statuses
+            pass
     except ConnectionClosed:
         pass
 

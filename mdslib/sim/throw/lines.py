@@ -266,7 +266,9 @@ class Line:
             fault = standing.fault
             assert isinstance(fault, kinds.Corrupt)
             frame.payload = damaged(frame.messages, fault.how, self.codec, standing.random)
-            frame.records = frame.records[:0]
+            # Bytes for text can be read all the same; of a damaged message the others of its frame may be.
+            readable = {"binary": 0, "wrong-type": 1, "missing-field": 1, "unknown-type": 1}
+            frame.records = frame.records[readable.get(fault.how, len(frame.records)) :]
 
     def _say_error(self, standing: Standing, frames: list[Frame]) -> list[Frame]:
         fault = standing.fault
