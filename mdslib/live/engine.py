@@ -30,6 +30,7 @@ from mdslib.live.ending import CLOSED, SETTLE, Ending
 from mdslib.live.gaps import ITEMS as GAP_ITEMS
 from mdslib.live.gaps import Gaps
 from mdslib.live.latency import Latency
+from mdslib.live.localday import LocalDay
 from mdslib.live.look import direct_look
 from mdslib.live.mailbox import Item, Mailbox
 from mdslib.live.orderflow import Log, OrderFlow, Sides
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 POLL = 0.02  # s; longest sleep of the deciding thread, so that timers and the close are never late by more
-AFTER_A_GAP = 1_000_000_000  # ns of silence after a local exchange's day; frames that were lost can't be counted
 LONG = 5_000_000  # ns; a turn of the reader that takes longer keeps the socket waiting; one alone may be the machine's
 READING = 20  # times as long it only reads after two such turns, so that it is late for a tenth of its time at most
 FEW = 16  # items that wait; where there are more, they are the deciding thread's
@@ -114,8 +114,7 @@ class Engine:
         self._look = direct_look()
         self._checkpoints = Checkpoints(self.writer)
         self._barriers = Barriers(None if past is None else past.newest)
-        self._frames = 0
-        self._last_frame: int | None = None  # how many a local exchange has sent in all, once its day is over
+        self.day = LocalDay(self.gaps)
         self._ending = Ending(grace=link is None)
         self.closeout: Closeout | None = None  # set before the thread starts
         if past is not None:
@@ -313,7 +312,8 @@ class Engine:
             self.flow.ask_silent()
             self._checkpoints.look(self.clock.now())
         if self.reason:
-            busy = not self.workers.idle.is_set() or (self._ending.at_close and len(self._box) > 0)
+            coming = self._ending.at_close and (len(self._box) > 0 or self.gaps.open)
+            busy = not self.workers.idle.is_set() or coming
             settled = self._ending.settled(busy=busy, working=bool(self.desk.working()))
             if settled and (self.closeout is None or self.closeout.over()):
                 self._finish()
@@ -328,7 +328,7 @@ class Engine:
 
     def _deal(self, items: list[Item]) -> None:
         """Count frames, move the clock with them where the exchange's time is that of its events, then fold."""
-        self._frames += sum(item[3] for item in items if item[0] == "market")
+        self.day.frames += sum(item[3] for item in items if item[0] == "market")
         arrived = [item[1] for item in items if item[0] in ("market", "backfill") and len(item[1])]
         if arrived and self.link is not None:
             self.link.advance(int(arrived[-1]["ts_event"][-1]))
@@ -343,7 +343,7 @@ class Engine:
         if events < 0 or other or not len(records):
             self._deal([item])
             return
-        self._frames += item[3]
+        self.day.frames += item[3]
         self.handover.add(monotonic_ns() - item[2])
         self.writer.write_market(records, events, now, item[2])
 
@@ -395,7 +395,7 @@ class Engine:
             self._begin_end(item[1])
             return [self._control(FLATTEN if self._flatten_on_stop else HALT, item[1], now, sides, ending=True)]
         if what == "barrier" and item[1]["phase"] == "end":
-            self._last_frame = int(item[1].get("frames", 0))
+            self.day.ended(item[1])
         return []
 
     def _control(self, code: int, why: str, now: int, sides: Sides, *, ending: bool = False) -> Records:
@@ -451,14 +451,10 @@ class Engine:
         if self.link is None:
             if self.clock.now() >= self.close:
                 self._begin_end(CLOSED)
-        elif self._last_frame is not None and (self._frames >= self._last_frame or self._calm_after_a_gap()):
+        elif self.day.over(monotonic_ns() - self._heard):
             self.link.advance(self.close)
             self._batch([], self.clock.now())
             self._begin_end(CLOSED)
-
-    def _calm_after_a_gap(self) -> bool:
-        """Tell whether all has come of a day whose frames can't be counted any more, since some were lost."""
-        return self.gaps.count > 0 and not self.gaps.open and monotonic_ns() - self._heard > AFTER_A_GAP
 
     def _begin_end(self, why: str) -> None:
         if self._ending.begin(why):
@@ -475,6 +471,7 @@ class Engine:
     def _finish(self) -> None:
         """Write CLOSE with the state's digest; a session that ended early is closed before its time, and says so."""
         now = self.clock.now()
+        self.gaps.left_open()
         ts = now if self._ending.at_close else min(now, self.close - 1)
         self.tape.append(mark_record(Kind.CLOSE, ts, now), [Side(0, SideKind.DIGEST, self.fold.digest())])
         self.log("closed", why=self.reason, records=self.tape.next_seq - 1)

@@ -80,6 +80,12 @@ class Gaps:
         self._log("resync", why=why, recovered=recovered, doubled=doubled)
         return record
 
+    def left_open(self) -> None:
+        """Count a hole that nobody could fill before the session's end."""
+        if self.open:
+            self._tally.feed["gaps not filled in"] += 1
+            self._log("gap-left-open", why="the session ended before the feed was whole again")
+
     def written(self) -> None:
         """Tell those who wait for it that all that they handed over is on the tape."""
         for event in self._waiting:

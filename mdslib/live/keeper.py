@@ -200,6 +200,13 @@ class Keeper:
                 self._miss(why, since)
             self._fill()
 
+    def suspect(self, why: str) -> None:
+        """Take a hint that events were missed without a sign: the history is asked for the whole session."""
+        with self._lock:
+            if self.state in (State.WHOLE, State.WATCHED):
+                self._miss(why, self._session[0])
+                self._fill()
+
     def read(self) -> None:
         """Read until `close`, through as many connections as it takes; the reader thread's body.
 

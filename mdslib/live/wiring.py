@@ -43,7 +43,7 @@ def make_keeper(
         lag=LAG if link is None else 0.0,
     )
     still = link is not None and link.mode not in ("real", "fast")
-    return Keeper(
+    keeper = Keeper(
         feed,
         engine,
         filler,
@@ -55,6 +55,8 @@ def make_keeper(
         mute_after=0.0 if still else float(plan.options["mute_after"]),
         most=int(plan.options["max_queue"]),
     )
+    engine.day.on_missing = keeper.suspect
+    return keeper
 
 
 def _history(plan: LivePlan, feed: CpquantFeed, clock: Clock) -> Backfill:
