@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from mdslib.errors import ConfigError, CredentialError, did_you_mean
@@ -59,6 +59,8 @@ class Settings(BaseSettings):
         A `trade_url` that is neither Alpaca's paper host nor on this machine is refused unless this is true.
     seal_key : Path
         Ed25519 private key that signs the record of each run; made on first use.
+    notify_webhook, notify_command : SecretStr, tuple of str
+        Who is told when a run fails: an address that takes a POST, and a program that reads its standard input.
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True)
@@ -73,6 +75,8 @@ class Settings(BaseSettings):
     limits: LimitSettings = LimitSettings()
     allow_live_trading: bool = False
     seal_key: Path = Path("~/.local/share/mdslib/seal.key")
+    notify_webhook: SecretStr = SecretStr("")
+    notify_command: tuple[str, ...] = ()
 
     @field_validator("store", "runs", "models", "seal_key", mode="after")
     @classmethod

@@ -100,9 +100,11 @@ def render(deployment: Deployment) -> dict[str, str]:
     files = {
         f"{name}.service": _fill("mdslib-live.service", values),
         f"{name}.timer": _fill("mdslib-live.timer", values),
+        f"{name}-failed.service": _fill("mdslib-failed.service", values),
     }
     if deployment.user is not None:
-        files[f"{name}.service.d/hardening.conf"] = _fill("hardening.conf", values)
+        for unit in (name, f"{name}-failed"):
+            files[f"{unit}.service.d/hardening.conf"] = _fill("hardening.conf", values)
     return files
 
 

@@ -51,6 +51,8 @@ COMMANDS: dict[str, Command] = {
     "sim": Command("mdslib.cli.sim:sim_command", "Run the local exchange."),
     "live": Command("mdslib.cli.live:live_command", "Trade a paper account for one session."),
     "halt": Command("mdslib.cli.live:halt_command", "Halt a running session and cancel its orders."),
+    "cancel": Command("mdslib.cli.supervise:cancel_command", "Cancel every working order where a run trades."),
+    "notify": Command("mdslib.cli.supervise:notify_command", "Tell a person that a run has failed."),
     "audit": Command("mdslib.cli.tape:audit_command", "Audit the record of a session."),
     "seal": Command("mdslib.cli.seal:seal_command", "Sign the record of a run and chain it to the one before."),
     "verify": Command("mdslib.cli.seal:verify_command", "Name what was changed in a sealed run."),

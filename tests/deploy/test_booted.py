@@ -20,14 +20,22 @@ from mdslib.units import Deployment, render
 PYTHON = Path(sys.executable).absolute()
 SYSTEMD = Path("/usr/lib/systemd/systemd")
 pytestmark = pytest.mark.slow
+UP = "from mdslib.live.service import Service\nService().ready('up')\n"
+COMPILES = (
+    "import numba\n@numba.njit(cache=True)\ndef f(n):\n    return n + 1\n"
+    "import mdslib.live.session\nassert f(1) == 2\nprint('compiled')"
+)
+TOLD = """Environment='MDS_NOTIFY_COMMAND=["/bin/sh", "-c", "cat >> /srv/told"]'\n"""
 UNITS = {  # name: exchange, interpreter, what stands for `runners/live.py`
-    "good": ("24/7", PYTHON, "print('traded')"),
+    "good": ("24/7", PYTHON, UP + "print('traded')"),
+    "hung": ("24/7", PYTHON, UP + "import time\ntime.sleep(600)"),
+    "hardened": ("24/7", PYTHON, UP + COMPILES),
     "unknown": ("NYSEE", PYTHON, ""),
     "holiday": ("NYSE", PYTHON, ""),
     "broken": ("24/7", Path("/usr/bin/false"), ""),
-    "config": ("24/7", PYTHON, "raise SystemExit(2)"),
-    "venue": ("24/7", PYTHON, "raise SystemExit(4)"),
-    "timed": ("24/7", PYTHON, "print('by the timer')"),
+    "config": ("24/7", PYTHON, UP + "raise SystemExit(2)"),
+    "venue": ("24/7", PYTHON, UP + "raise SystemExit(4)"),
+    "timed": ("24/7", PYTHON, UP + "print('by the timer')"),
 }
 PROBE = """\
 for unit in {units}; do systemctl start $unit.service; done
@@ -35,12 +43,14 @@ systemctl start timed.timer
 for turn in $(seq 60); do
   sleep 1
   started=$(systemctl show -p ExecMainStartTimestamp --value timed.service)
-  [ "$started" ] && [ "$(systemctl show -p NRestarts --value venue.service)" = 2 ] && break
+  [ "$started" ] && [ "$(systemctl show -p NRestarts --value venue.service)" = 2 ] \\
+    && grep -q hung /srv/told && grep -q venue /srv/told && break
 done
 systemctl stop timed.timer
 for unit in {units} timed; do
   echo PROBE $unit $(systemctl show -p Result,NRestarts,ExecMainStatus $unit.service)
 done
+sed 's/^/TOLD /' /srv/told
 systemctl poweroff
 """
 
@@ -64,7 +74,11 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
     lines = [line.partition("PROBE ")[2].split() for line in done.stdout.splitlines() if "PROBE " in line]
     if not lines:
         pytest.skip(f"systemd could not be booted in a container: {(done.stderr or done.stdout)[-200:]!r}")
-    return {unit: dict(word.split("=", 1) for word in words) for unit, *words in lines}
+    found = {unit: dict(word.split("=", 1) for word in words) for unit, *words in lines}
+    found["told"] = {
+        "text": "\n".join(line.partition("TOLD ")[2] for line in done.stdout.splitlines() if "TOLD " in line)
+    }
+    return found
 
 
 def plant(tree: Path) -> None:
@@ -101,13 +115,17 @@ def write_unit(system: Path, name: str, exchange: str, python: Path) -> None:
     deployment = Deployment(
         name=name, model="m", symbols=["SPY"], arguments=[], python=python, runner=Path(f"/srv/{name}.py"),
         workdir=Path("/srv"), credentials=Path("/srv/keys"), exchange=exchange, days="",
+        user="root" if name == "hardened" else None,
     )  # fmt: skip
     for file, text in render(replace(deployment, timezone="UTC")).items():
         if file.endswith(".service"):
             text = (
-                text.replace("RestartSec=15", "RestartSec=100ms").replace("LimitBurst=4", "LimitBurst=2")
-                + "Environment=PYTHONPATH=/srv/project\n"
+                text.replace("RestartSec=15", "RestartSec=100ms")
+                .replace("LimitBurst=4", "LimitBurst=2")
+                .replace("WatchdogSec=90", "WatchdogSec=3" if name == "hung" else "WatchdogSec=90")
+                + f"Environment=PYTHONPATH=/srv/project\n{TOLD}"
             )
+        (system / file).parent.mkdir(exist_ok=True)
         if name == "holiday":
             text = text.replace("is-session", "is-session --date 2024-12-25")
         text = text.replace("*-*-* 09:00:00", "*-*-* *:*:0/5")
@@ -143,6 +161,22 @@ def test_what_starting_again_can_help_is_started_again_and_no_more_than_the_limi
     told: dict[str, dict[str, str]],
 ) -> None:
     assert (told["venue"]["ExecMainStatus"], told["venue"]["NRestarts"]) == ("4", "2")
+
+
+def test_a_session_that_hangs_with_its_supervisor_is_ended_by_the_watchdog(told: dict[str, dict[str, str]]) -> None:
+    assert told["hung"]["Result"] in ("watchdog", "core-dump", "start-limit-hit")
+
+
+def test_a_person_is_told_of_each_failure_and_of_nothing_else(told: dict[str, dict[str, str]]) -> None:
+    text = told["told"]["text"]
+    for unit in ("hung", "unknown", "config", "venue"):  # the interpreter of "broken" can't tell anybody either
+        assert f"{unit}.service on " in text
+    for unit in ("good", "hardened", "holiday", "timed"):
+        assert f"{unit}.service on " not in text
+
+
+def test_the_hardened_unit_compiles(told: dict[str, dict[str, str]]) -> None:
+    assert (told["hardened"]["Result"], told["hardened"]["ExecMainStatus"]) == ("success", "0")
 
 
 def test_a_final_error_is_left_to_a_person(told: dict[str, dict[str, str]]) -> None:

@@ -59,7 +59,7 @@ def test_no_placeholder_is_left(deployment: Deployment) -> None:
 def test_a_users_units_have_no_hardening_and_a_systems_have_it_without_what_would_kill_the_compiler(
     deployment: Deployment,
 ) -> None:
-    assert set(render(deployment)) == {"mdslib-live.service", "mdslib-live.timer"}
+    assert set(render(deployment)) == {"mdslib-live.service", "mdslib-live.timer", "mdslib-live-failed.service"}
     hardening = render(as_system(deployment))["mdslib-live.service.d/hardening.conf"]
     settings = [line for line in hardening.splitlines() if not line.startswith("#")]
     assert "User=root" in settings
@@ -77,6 +77,25 @@ def test_the_service_ends_through_its_supervisor_and_starts_again_only_where_tha
         f"""ExecCondition=/bin/sh -c '"$$0" -m mdslib.cli --version >/dev/null || exit 255' {sys.executable}""",
         f"ExecCondition={sys.executable} -m mdslib.cli is-session --exchange NYSE",
     ]
+
+
+def test_the_watchdog_is_fed_and_somebody_is_told_of_a_failure(deployment: Deployment) -> None:
+    service = render(deployment)["mdslib-live.service"].splitlines()
+    for setting in ("Type=notify", "NotifyAccess=main", "WatchdogSec=90", "OnFailure=mdslib-live-failed.service"):
+        assert setting in service
+    assert "OOMPolicy=continue" in service
+    told = render(deployment)["mdslib-live-failed.service"].splitlines()
+    assert f"ExecStart={sys.executable} -m mdslib.cli notify mdslib-live.service" in told
+
+
+def test_the_hardened_unit_is_exposed_less_than_three_of_ten(deployment: Deployment, tmp_path: Path) -> None:
+    files = render(as_system(deployment))
+    whole = tmp_path / "whole.service"
+    whole.write_text(files["mdslib-live.service"] + files["mdslib-live.service.d/hardening.conf"])
+    said = analyze("security", "--offline=true", "--no-pager", str(whole)).stdout
+    found = re.search(r"Overall exposure level for whole.service: ([\d.]+)", said)
+    assert found is not None, said
+    assert float(found[1]) < 3.0
 
 
 def test_the_timer_fires_in_new_york_time_without_catching_up(deployment: Deployment) -> None:
@@ -106,7 +125,7 @@ def test_a_start_that_is_no_time_is_refused(deployment: Deployment, start: str) 
 def test_systemd_finds_nothing_to_say_about_the_units(deployment: Deployment, tmp_path: Path, system: bool) -> None:
     install(render(as_system(deployment) if system else deployment), tmp_path / "units")
     (tmp_path / "credentials").touch(0o600)
-    for unit in ("mdslib-live.service", "mdslib-live.timer"):
+    for unit in ("mdslib-live.service", "mdslib-live.timer", "mdslib-live-failed.service"):
         done = analyze("verify", "--man=no", "--recursive-errors=yes", str(tmp_path / "units" / unit))
         assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
