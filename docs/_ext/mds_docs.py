@@ -286,10 +286,17 @@ def faults(group: str) -> str:
 
 
 def fault_fields(base: str) -> str:
-    """Return the fields that many faults share: ``Fault`` (when), ``Hitting``, ``OnCalls``, ``OnMessages``."""
-    from mdslib.sim.faults import kinds
+    """Return the fields that many faults share (``Fault``, ``Hitting``, ``OnCalls``, ``OnMessages``), or ``Must``."""
+    from mdslib.sim.faults import kinds, must
 
-    return table(["field", "default", "is"], _fault_fields(getattr(kinds, base)))
+    return table(["field", "default", "is"], _fault_fields(getattr(must if base == "Must" else kinds, base)))
+
+
+def faults_seen() -> str:
+    """Return the words of what can be seen of a session."""
+    from mdslib.sim.faults import SEEN
+
+    return table(["word", "means that"], [(code(name), said) for name, said in SEEN.items()])
 
 
 def _fault_fields(kind: Any) -> list[list[str]]:
@@ -355,6 +362,7 @@ TABLES: Mapping[str, Callable[..., str]] = {
     "fault-fields": fault_fields,
     "fault-scripts": fault_scripts,
     "faults": faults,
+    "faults-seen": faults_seen,
     "guards": guards,
     "kinds": kinds,
     "laws": laws,

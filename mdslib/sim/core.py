@@ -84,11 +84,7 @@ class Core:
 
     def warm(self) -> None:
         """Compile the matching core before the first order needs it."""
-        warm = MatchingEngine(1, self.rules, latency=0)
-        warm.on_trades([0], [0], [1.0])
-        warm.submit(0, 0, 1.0, math.nan, TimeInForce.DAY, 0)
-        warm.cancel(0, 0)
-        warm.expire(0)
+        warm(self.rules)
 
     @property
     def now(self) -> int:  # noqa: D102 - among the attributes above
@@ -349,3 +345,12 @@ class Core:
                 limit = order.request.limit
                 power -= abs(order.leaves) * (self.price(k) if math.isnan(limit) else limit)
         return power
+
+
+def warm(rules: Rules) -> None:
+    """Compile all of the matching core that an exchange with these rules calls."""
+    engine = MatchingEngine(1, rules, latency=0)
+    engine.on_trades([0], [0], [1.0])
+    engine.submit(0, 0, 1.0, math.nan, TimeInForce.DAY, 0)
+    engine.cancel(0, 0)
+    engine.expire(0)

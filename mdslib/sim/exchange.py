@@ -5,19 +5,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import multiprocessing
 import pickle
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
-from mdslib.errors import ConfigError, SessionError
+from mdslib.errors import ConfigError, MdsError, SessionError
 from mdslib.sim.faults.script import load_script
 from mdslib.sim.options import SimOptions
 from mdslib.table import MarketData
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+    from multiprocessing.process import BaseProcess
 
 _START = 120.0  # s: a cold start compiles the matching core
 
@@ -35,6 +41,8 @@ class Exchange:
         How; single options can be given by name instead.
     in_process : bool
         Run it in a thread of this process: quicker to start, but it shares the interpreter.
+    forked : bool
+        Run it in a fork of this process, which has warmed up (`warm_core`) and has no other thread: starts at once.
     **changes
         Fields of `SimOptions`; `faults` may also be a script's name or file.
 
@@ -59,7 +67,13 @@ class Exchange:
     """
 
     def __init__(
-        self, data: MarketData, options: SimOptions | None = None, *, in_process: bool = False, **changes: Any
+        self,
+        data: MarketData,
+        options: SimOptions | None = None,
+        *,
+        in_process: bool = False,
+        forked: bool = False,
+        **changes: Any,
     ) -> None:
         if isinstance(changes.get("log_dir"), str):
             changes["log_dir"] = Path(changes["log_dir"])
@@ -67,9 +81,9 @@ class Exchange:
             changes["faults"] = load_script(changes["faults"])
         self.options = replace(options or SimOptions(), **changes)
         self.data = data
-        self.in_process = in_process
+        self.in_process, self.forked = in_process, forked
         self.port = 0
-        self._runner: _Process | _Thread | None = None
+        self._runner: _Process | _Thread | _Fork | None = None
 
     def __enter__(self) -> Exchange:
         self.start()
@@ -86,7 +100,7 @@ class Exchange:
         ConfigError
             The port is in use, an option or the log folder is wrong.
         """
-        self._runner = _Thread() if self.in_process else _Process()
+        self._runner = _Fork() if self.forked else _Thread() if self.in_process else _Process()
         self.port = self._runner.start(self.data, self.options)
         return self
 
@@ -218,3 +232,66 @@ class _Thread:
             self._thread.join(10)
         if self._failure is not None:
             raise self._failure
+
+
+class _Fork:
+    """The exchange in a fork of this process: nothing is imported or compiled again."""
+
+    def __init__(self) -> None:
+        self._child: BaseProcess | None = None
+        self._line: Connection | None = None
+
+    def start(self, data: MarketData, options: SimOptions) -> int:
+        context = multiprocessing.get_context("fork")
+        self._line, there = context.Pipe()
+        self._child = context.Process(target=_serve_forked, args=(data, options, self._line, there), daemon=True)
+        self._child.start()
+        there.close()
+        try:
+            answer = self._line.recv()
+        except EOFError:
+            answer = "the exchange's process ended before it was ready: no word of why"
+        if isinstance(answer, int):
+            return answer
+        self.stop()
+        raise ConfigError(str(answer))
+
+    def stop(self) -> None:
+        child, self._child = self._child, None
+        if child is None or self._line is None:
+            return
+        self._line.close()
+        child.join(10)
+        if child.is_alive():
+            child.kill()
+            child.join(10)
+
+
+def _serve_forked(data: MarketData, options: SimOptions, parents: Connection, line: Connection) -> None:
+    from mdslib.sim.server import serve
+
+    parents.close()  # so that its end is the parent's, however the parent ends
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is for the parent, which then stops this one
+
+    def ready(port: int, stop: asyncio.Event) -> None:
+        asyncio.get_running_loop().add_reader(line.fileno(), stop.set)
+        line.send(port)
+
+    try:
+        asyncio.run(serve(data, options, ready))
+    except MdsError as error:
+        line.send(str(error))
+
+
+def warm_core(rules: str) -> None:
+    """Compile the matching core in this process, for exchanges that are forked from it.
+
+    Parameters
+    ----------
+    rules : str
+        ``permissive`` or ``alpaca``.
+    """
+    from mdslib.matching import parse_rules
+    from mdslib.sim.core import warm
+
+    warm(parse_rules(rules))

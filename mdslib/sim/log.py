@@ -6,8 +6,10 @@ In the folder of a run::
     sent.json       symbols; per connection: feed, frames, counts by kind, SHA-256 of its rows
     orders.jsonl    a line for each order event (as on trade_updates) and for each refused request
     faults.jsonl    a line for each thing that a fault script threw; see `mdslib.sim.throw.log`
+    played.rec      with a fault script: RECORD rows of every market event that came to be, sent to anybody or not
 
-`read_sent`, `read_orders` and `read_faults` read them back, so that an audit can compare a session's tape with them.
+`read_sent`, `read_orders`, `read_faults` and `read_played` read them back, so that an audit can compare a session's
+tape with them.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from mdslib.events import RECORD, Kind
 Array = npt.NDArray[Any]
 _WRITE = 4096  # rows
 FAULTS = "faults.jsonl"
+PLAYED = "played.rec"
 
 
 @dataclass
@@ -91,7 +94,7 @@ class RunLog:
         if folder is not None:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                for old in (*folder.glob("sent-*.rec"), *folder.glob(FAULTS)):
+                for old in (*folder.glob("sent-*.rec"), *folder.glob(FAULTS), *folder.glob(PLAYED)):
                     old.unlink()
                 self._orders = (folder / "orders.jsonl").open("w", encoding="utf-8")
             except OSError as error:
@@ -132,6 +135,11 @@ class RunLog:
                 log.file.flush()
         (self.folder / "sent.json").write_text(json.dumps(self.summary(), indent=1), encoding="utf-8")
 
+    def played(self, records: Array) -> None:
+        """Write what came to be of the day, for those who look for what a fault kept from everybody."""
+        if self.folder is not None:
+            (self.folder / PLAYED).write_bytes(records.tobytes())
+
     def close(self) -> None:
         """Write all and close the files."""
         self.flush()
@@ -168,17 +176,53 @@ def read_sent(folder: str | Path, symbols: Sequence[str] | None = None, connecti
         Where the folder holds no log of an exchange.
     """
     folder = Path(folder)
+    known = _symbols(folder)
+    pattern = "sent-*.rec" if connection is None else f"sent-{connection:04d}.rec"
+    parts = [np.fromfile(path, RECORD) for path in sorted(folder.glob(pattern))]
+    records: Array = np.concatenate(parts) if parts else np.empty(0, RECORD)
+    return records if symbols is None else _renumbered(records, known, symbols)
+
+
+def read_played(folder: str | Path, symbols: Sequence[str] | None = None) -> Array:
+    """Return the market events that came to be on a day with a fault script, in order, sent to anybody or not.
+
+    Parameters
+    ----------
+    folder : path
+        The run folder of `mds sim --log`.
+    symbols : sequence of str, optional
+        As for `read_sent`.
+
+    Returns
+    -------
+    RECORD array
+        Without what a halt let not happen; up to where the exchange was stopped.
+
+    Raises
+    ------
+    DataError
+        Where no fault script was played.
+    """
+    folder = Path(folder)
+    path = folder / PLAYED
+    if not path.is_file():
+        raise DataError(f"{folder} holds no {PLAYED}, so no fault script was played there; start it with --faults")
+    records: Array = np.fromfile(path, RECORD)
+    return records if symbols is None else _renumbered(records, _symbols(folder), symbols)
+
+
+def _symbols(folder: Path) -> list[str]:
     try:
-        known = json.loads((folder / "sent.json").read_text(encoding="utf-8"))["symbols"]
+        known: list[str] = json.loads((folder / "sent.json").read_text(encoding="utf-8"))["symbols"]
     except FileNotFoundError:
         raise DataError(
             f"{folder} holds no sent.json, so no exchange logged a run there; start it with --log {folder}"
         ) from None
-    pattern = "sent-*.rec" if connection is None else f"sent-{connection:04d}.rec"
-    parts = [np.fromfile(path, RECORD) for path in sorted(folder.glob(pattern))]
-    records: Array = np.concatenate(parts) if parts else np.empty(0, RECORD)
-    if symbols is None:
-        return records
+    return known
+
+
+def _renumbered(records: Array, known: Sequence[str], symbols: Sequence[str]) -> Array:
+    """Return the records of some symbols, with ``instrument`` as their place among these."""
     place = np.array([symbols.index(symbol) if symbol in symbols else -1 for symbol in known], np.int64)
     mapped = place[records["instrument"]]
     records = records[mapped >= 0]

@@ -130,6 +130,11 @@ class Market:
             self.erased = np.zeros(len(self.ts), bool)
         self.erased[lo:hi] |= np.isin(self.instruments[lo:hi], instruments)
 
+    def played(self, sent: int) -> Array:
+        """Return the records of the first `sent` events without what was erased."""
+        kept = slice(0, sent) if self.erased is None else np.flatnonzero(~self.erased[:sent])
+        return self._records[kept]
+
     def shown(self, kind: Kind) -> Table | None:
         """Return the table of a kind without what was erased."""
         table = self.tables.get(kind)

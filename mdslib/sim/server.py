@@ -99,9 +99,10 @@ async def _serve_on(listener: socket.socket, floor: Floor, ready: Callable[[int,
         playing.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.gather(playing, serving, return_exceptions=True)
-        floor.log.close()
         if floor.thrower is not None:
+            floor.log.played(floor.market.played(floor.sent))
             floor.thrower.log.close()
+        floor.log.close()
 
 
 async def _play(floor: Floor, stop: asyncio.Event) -> None:

@@ -24,6 +24,7 @@ ERRORS = {
     407: "slow client",
     409: "insufficient subscription",
     410: "invalid subscribe action for this feed",
+    411: "insufficient scope",
     500: "internal error",
 }
 CHANNELS = ("trades", "quotes", "bars", "updatedBars", "dailyBars", "statuses", "lulds", "imbalances")
@@ -35,7 +36,7 @@ AUTHENTICATED = '[{"T":"success","msg":"authenticated"}]'
 
 def error(code: int) -> str:
     """Return the error control message of a code, in an array of one."""
-    return json.dumps([{"T": "error", "code": code, "msg": ERRORS[code]}], separators=(",", ":"))
+    return json.dumps([{"T": "error", "code": code, "msg": ERRORS.get(code, "error")}], separators=(",", ":"))
 
 
 class DataProtocol:

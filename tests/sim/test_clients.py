@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -159,3 +161,32 @@ def test_process_ends_with_the_exchange_and_a_used_port_is_one_clear_error() -> 
         ):
             Exchange(steps(1), port=first.port).start()
     assert child.poll() == 0
+
+
+_FORKED = """
+import multiprocessing
+from mdslib.sim import Exchange, warm_core
+from tests.sim.days import DataClient, steps
+warm_core("permissive")
+with Exchange(steps(3), forked=True) as exchange:
+    client = DataClient(exchange)
+    client.login()
+    client.subscribe(trades=["*"])
+    print([message["s"] for message in client.take(3)])
+    try:
+        Exchange(steps(1), forked=True, port=exchange.port).start()
+    except Exception as error:
+        print(error)
+print(multiprocessing.active_children())
+"""
+
+
+def test_a_forked_exchange_plays_and_ends_with_its_block() -> None:
+    """In a process of its own: this one has threads, and a fork would inherit their locks."""
+    ran = subprocess.run([sys.executable, "-c", _FORKED], capture_output=True, text=True, timeout=60, check=False)
+    assert ran.returncode == 0, ran.stderr
+    trades, error, children = ran.stdout.splitlines()
+    assert trades == "[1, 2, 3]"
+    assert error.startswith("sim option port: 127.0.0.1:")
+    assert error.endswith("can't be used (Address already in use); choose another, or 0 for a free one")
+    assert children == "[]"

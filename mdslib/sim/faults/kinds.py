@@ -193,7 +193,7 @@ class Burst(OnMessages, frozen=True, kw_only=True, tag="burst"):
 
 
 class Corrupt(OnMessages, frozen=True, kw_only=True, tag="corrupt"):
-    """A frame is damaged; what it said is lost."""
+    """A frame is damaged; what can't be read of it is lost."""
 
     how: Annotated[
         Literal["truncated", "garbage", "empty", "binary", "wrong-type", "missing-field", "unknown-type"],
@@ -339,8 +339,8 @@ def what(fault: Fault) -> str:
     return str(fault.__struct_config__.tag)
 
 
-def fields_of(kind: type[Fault]) -> dict[str, tuple[str, Any]]:
-    """Return the fields of a kind as a script names them: attribute and type."""
+def fields_of(kind: type[Struct]) -> dict[str, tuple[str, Any]]:
+    """Return the fields of a fault, or of a table ``[must]``, as a script names them: attribute and type."""
     from typing import get_type_hints
 
     hints = get_type_hints(kind, include_extras=True)

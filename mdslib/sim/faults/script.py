@@ -10,17 +10,19 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn, get_args
+from typing import Any, NoReturn, TypeVar, get_args, get_origin
 
 import msgspec
 
 from mdslib.errors import ConfigError, did_you_mean
 from mdslib.sim.faults import kinds
 from mdslib.sim.faults.kinds import CALLS, KINDS, TRIGGERS, Fault, fields_of, what
+from mdslib.sim.faults.must import Must
 from mdslib.sim.faults.when import Duration, TimeOfDay, parse_duration, parse_time_of_day
 
+S = TypeVar("S", bound=msgspec.Struct)
 CATALOGUE = Path(__file__).resolve().parent.parent / "faultscripts"
-_TOP = ("about", "expect", "seed", "fault")
+_TOP = ("about", "expect", "seed", "must", "fault")
 _HEADER = re.compile(r"\s*\[\[\s*fault\s*\]\]")
 _PLACE = re.compile(r" - at `\$\.?([A-Za-z_]*)(?:\[[.\d]*\])?`\Z")
 _MISSING = re.compile(r"object missing required field `(\w+)`")
@@ -42,6 +44,8 @@ class Script:
         One sentence: what a session should do about it; may be empty.
     seed : int
         Of every chance in it.
+    must : Must
+        The same for a program: `mds rehearse` judges by it.
     faults : tuple of Fault
         In the order of the file.
     lines : tuple of int
@@ -52,6 +56,7 @@ class Script:
     about: str = ""
     expect: str = ""
     seed: int = 0
+    must: Must = field(default_factory=Must)
     faults: tuple[Fault, ...] = ()
     lines: tuple[int, ...] = field(default=(), repr=False)
 
@@ -151,7 +156,14 @@ class _Reader:
             self.headers = [0] * len(faults)  # written in another way, as an inline table: no line can be told
         read = tuple(self._fault(number, entry) for number, entry in enumerate(faults))
         texts = {key: " ".join(told.get(key, "").split()) for key in ("about", "expect")}
-        return Script(Path(self.name).stem, **texts, seed=told.get("seed", 0), faults=read, lines=tuple(self.headers))
+        name, seed, must = Path(self.name).stem, told.get("seed", 0), self._must(told.get("must", {}))
+        return Script(name, **texts, seed=seed, must=must, faults=read, lines=tuple(self.headers))
+
+    def _must(self, entry: Any) -> Must:
+        start = self._top_line("must")
+        if not isinstance(entry, dict):
+            self._fail(start, f"must is a table of its own, [must], received {entry!r}")
+        return self._convert(start, entry, Must, "must")
 
     def _fault(self, number: int, entry: Any) -> Fault:
         here = self.headers[number]
@@ -159,18 +171,19 @@ class _Reader:
             self._fail(here, f'a fault must say what it is, like what = "mute". {did_you_mean("", KINDS)}')
         said = entry["what"]
         if said not in KINDS:
-            self._fail(self._line(number, "what"), f"fault {said!r} is unknown. {did_you_mean(said, KINDS)}")
+            self._fail(self._line(here, "what"), f"fault {said!r} is unknown. {did_you_mean(said, KINDS)}")
         kind = KINDS[said]
+        fault = self._convert(here, entry, kind, said)
+        for key, rule in _broken(fault, entry):
+            self._fail(self._line(here, key), f"{said}{f'.{key}' if key in fields_of(kind) else ''} {rule}")
+        return fault
+
+    def _convert(self, start: int, entry: dict[str, Any], kind: type[S], name: str) -> S:
+        """Read a table, called `name`, whose header is line `start`."""
         known = fields_of(kind)
         for key in entry:
             if key != "what" and key not in known:
-                self._fail(self._line(number, key), f"{said} has no field {key!r}. {did_you_mean(key, known)}")
-        fault = self._convert(number, entry, kind)
-        for key, rule in _broken(fault, entry):
-            self._fail(self._line(number, key), f"{said}{f'.{key}' if key in known else ''} {rule}")
-        return fault
-
-    def _convert(self, number: int, entry: dict[str, Any], kind: type[Fault]) -> Fault:
+                self._fail(self._line(start, key), f"{name} has no field {key!r}. {did_you_mean(key, known)}")
         try:
             return msgspec.convert(entry, kind, dec_hook=_read_time)
         except msgspec.ValidationError as error:
@@ -182,13 +195,12 @@ class _Reader:
                 rule = f"expected one of {', '.join(_choices(kind, key))}"
             if missing := _MISSING.match(rule):
                 rule = f"{missing[1]} is missing, {_meaning(kind, missing[1])}; add it"
-            where = f"{entry['what']}.{key}" if key else entry["what"]
+            where = f"{name}.{key}" if key else name
             received = f", received {entry[key]!r}" if key in entry else ""
-            self._fail(self._line(number, key), f"{where}: {rule}{received}")
+            self._fail(self._line(start, key), f"{where}: {rule}{received}")
 
-    def _line(self, number: int, key: str) -> int:
-        """Return the line of a key of a fault; the fault's own where the key can't be found."""
-        start = self.headers[number]
+    def _line(self, start: int, key: str) -> int:
+        """Return the line of a key of the table whose header is line `start`; the header's where it can't be found."""
         for at in range(start, len(self.text)) if start else ():
             line = self.text[at]
             if line.lstrip().startswith("["):
@@ -205,16 +217,17 @@ class _Reader:
         raise ConfigError(f"fault script {self.name}{f', line {line}' if line else ''}: {words}")
 
 
-def _meaning(kind: type[Fault], key: str) -> str:
+def _meaning(kind: type[msgspec.Struct], key: str) -> str:
     """Return what a field means."""
     hint = fields_of(kind)[key][1]
     return next((meta.description for meta in get_args(hint) if getattr(meta, "description", None)), "")
 
 
-def _choices(kind: type[Fault], key: str) -> list[str]:
-    """Return the texts that a field of a closed choice takes."""
-    hint = fields_of(kind)[key][1]
-    return list(get_args(get_args(hint)[0]))
+def _choices(kind: type[msgspec.Struct], key: str) -> list[str]:
+    """Return the texts that a field of a closed choice, or of a list of them, takes."""
+    hint = get_args(fields_of(kind)[key][1])[0]
+    choice = get_args(hint)[0] if get_origin(hint) is list else hint
+    return list(get_args(choice))
 
 
 def _read_time(kind: type, value: Any) -> Any:

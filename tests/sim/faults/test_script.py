@@ -6,12 +6,14 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from mdslib.errors import ConfigError
-from mdslib.sim.faults import KINDS, Duration, TimeOfDay, kinds, load_script, parse_script, what
+from mdslib.sim.faults import KINDS, SEEN, Duration, Must, TimeOfDay, kinds, load_script, parse_script, what
 from mdslib.sim.faults.kinds import fields_of
+from mdslib.sim.faults.must import Seen
 from mdslib.sim.faults.when import FOREVER, parse_duration, parse_time_of_day
 
 
@@ -47,6 +49,18 @@ chance = 0.5
     )  # fmt: skip
     assert isinstance(second, kinds.HttpError)
     assert (second.status, second.nth, second.times, second.chance) == (429, 3, 2, 0.5)
+
+
+def test_what_a_session_must_do_is_part_of_a_script() -> None:
+    text = '[must]\nexit = "CONFIG"\nsee = ["gap", "halt"]\nlost = "told"\nlasts = "40s real"\n[[fault]]\nwhat = "mute"'
+    must = parse_script(text).must
+    assert (must.exit, must.see, must.lost, must.books) == ("CONFIG", ["gap", "halt"], "told", "agree")
+    assert must.lasts == Duration(40_000_000_000, real=True)
+    assert parse_script('[[fault]]\nwhat = "mute"').must == Must()
+
+
+def test_the_words_of_what_is_seen_are_explained() -> None:
+    assert set(get_args(Seen)) == set(SEEN)
 
 
 def test_a_script_goes_to_another_process_unchanged() -> None:
@@ -89,6 +103,10 @@ def fault(what: str, *lines: str) -> str:
     return "\n".join(["# a comment", "[[fault]]", f'what = "{what}"', *lines])
 
 
+def must(line: str) -> str:
+    return f"[must]\n{line}\n{fault('mute')}"
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -128,6 +146,12 @@ def fault(what: str, *lines: str) -> str:
         (fault("latency", "by = '3s real'"), "line 4: latency.by is the day's time"),
         (fault("burst"), 'line 2: burst.for must say how long messages are held back, like for = "10s"'),
         (fault("http-cut", "half = true"), 'line 4: http-cut.half needs an answer to cut in half; add taken = "first"'),
+        (must("exit = 'CONFIGG'"), "line 2: must.exit: expected one of OK, AUDIT_FAILED, CONFIG, MODEL_RAISED, VENUE, "
+                                   "ORDERS_LEFT, received 'CONFIGG'"),
+        (must("see = ['gap', 'gop']"), "line 2: must.see: expected one of gap, backfill,"),
+        (must("sea = []"), "line 2: must has no field 'sea'. Did you mean 'see'?"),
+        (must("lasts = 3"), 'line 2: must.lasts: expected a length like "250ms"'),
+        ("must = 3\n" + fault("mute"), "line 1: must is a table of its own, [must], received 3"),
         ("fault = [{what = 'mut'}]", "bad.toml: fault 'mut' is unknown. Did you mean 'mute'?"),
     ],
 )  # fmt: skip

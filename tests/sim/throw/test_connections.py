@@ -159,6 +159,15 @@ def test_407_in_the_middle_of_the_stream_and_the_end() -> None:
     assert [message.get("s", message.get("code")) for message in got] == [1, 2, 3, 407]
 
 
+@pytest.mark.parametrize("code", [500, 418])
+def test_an_error_in_mid_stream_that_ends_nothing(code: int) -> None:
+    with struck(f'what = "socket-error"\ncode = {code}\non = "stream"\nnth = 2', batch=1) as exchange:
+        client = reader(exchange)
+        got = client.take(4)
+        client.close()
+    assert [message.get("s", message.get("code")) for message in got] == [1, code, 2, 3]
+
+
 def test_upgrade_refused() -> None:
     with struck('what = "socket-error"\ncode = 401\non = "connect"\ntimes = 2') as exchange:
         for _ in range(2):

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from mdslib.sim import Exchange, read_faults, read_sent
+from mdslib.events import Kind
+from mdslib.sim import Exchange, read_faults, read_played, read_sent
 
 from ..days import DataClient, UpdateClient, day_of, steps
 from .struck import buy, calls, listener, reader, struck, thrown
@@ -176,6 +177,20 @@ def test_a_corrupt_frame_between_good_ones(how: str, tmp_path: Path) -> None:
         changed = {"wrong-type": {"p": "nonsense"}, "missing-field": {}, "unknown-type": {"T": "zz"}}[how]
         kept = {name: value for name, value in right.items() if how != "missing-field" or name != "t"}
         assert told == kept | changed
+
+
+def test_what_is_lost_was_played_all_the_same(tmp_path: Path) -> None:
+    with struck('what = "drop"\ntimes = 2\nnth = 2', steps(4), batch=1, log_dir=tmp_path) as exchange:
+        assert frames(exchange, 4) == [[1], [4]]
+    assert read_sent(tmp_path)["i0"].tolist() == [1, 4]
+    played = read_played(tmp_path)
+    assert played["i0"][played["kind"] == Kind.TRADE].tolist() == [1, 2, 3, 4]
+
+
+def test_of_a_frame_with_one_bad_message_the_others_count_as_sent(tmp_path: Path) -> None:
+    with struck('what = "corrupt"\nhow = "wrong-type"\nnth = 2', steps(6), batch=3, log_dir=tmp_path) as exchange:
+        raw_frames(exchange, 2)
+    assert read_sent(tmp_path)["i0"].tolist() == [1, 2, 3, 5, 6]
 
 
 def test_faults_follow_one_another_on_one_frame() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from mdslib.errors import ConfigError, DataError
 from mdslib.events import Kind
-from mdslib.sim import Exchange, read_faults, read_orders, read_sent
+from mdslib.sim import Exchange, read_faults, read_orders, read_played, read_sent
 from mdslib.table import MarketData
 
 from ..days import MS, OPEN, day_of, steps
@@ -139,6 +139,8 @@ def test_a_halted_symbol_says_so_and_has_no_events_and_no_fills_until_it_resumes
     sent = read_sent(tmp_path)
     assert sent["kind"].tolist().count(Kind.STATUS) == 3
     assert [entry["phase"] for entry in read_faults(tmp_path)] == ["began", "ended"]
+    played = read_played(tmp_path, ["SPY"])
+    assert played["i0"][played["kind"] == Kind.TRADE].tolist() == [1, 2, 6, 7, 8], "the others have never been"
 
 
 def test_history_does_not_know_what_a_halt_let_not_happen() -> None:
