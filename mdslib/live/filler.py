@@ -39,7 +39,7 @@ class Hole:
     since : int
         Where it begins, ns UTC; 0: at the tape's last event.
     until : int
-        When the feed was connected again, ns UTC.
+        When the feed was connected again, or the first event that waits; ns UTC.
     until_real : int
         Likewise, monotonic.
     """
@@ -218,7 +218,7 @@ class Filler:
         """Return a frame without what was fetched already, and whether that can't come any more."""
         guard = self._guard
         ts = records["ts_event"]
-        if int(ts.min(initial=0)) > guard.latest + OVERLAP:
+        if len(ts) and int(ts.min()) > guard.latest + OVERLAP:
             return records, True
         if not (ts <= guard.latest).any():
             return records, False

@@ -250,8 +250,7 @@ class Keeper:
             if over:
                 self.state = State.WHOLE
             records = fresh
-        if len(records):
-            self._sink.on_market(records, frames)
+        self._sink.on_market(records, frames)  # a frame all the same where nothing of it is left, for who counts them
 
     def _unreadable(self, error: FeedError) -> bool:
         """Fill in what a damaged frame said, and read on; where they follow each other, a new connection may help."""
@@ -261,9 +260,9 @@ class Keeper:
         if before and now - before < int(UNREADABLE * 1e9):
             return False
         with self._lock:
-            self._waiting.clear()
-            self._miss(str(error))
-            self._fill()
+            if self.state is not State.SPILLED:  # else it is fetched with all that is dropped
+                self._miss(str(error))
+                self._fill()
         return True
 
     def _lost(self, error: FeedError) -> None:
@@ -273,8 +272,7 @@ class Keeper:
         if error.code == 407:
             self._tally["called a slow client (407)"] += 1
         with self._lock:
-            self._waiting.clear()  # the hole begins before them, so they are fetched with it
-            self._miss(str(error))
+            self._miss(str(error))  # frames that wait go on waiting: not all of them can be fetched
             self.state = State.LOST
 
     def _reconnect(self) -> None:
@@ -306,7 +304,8 @@ class Keeper:
 
     def _fill(self) -> None:
         assert self._hole is not None
-        self._hole.until = self._clock.now()
+        now = self._clock.now()
+        self._hole.until = int(self._waiting[0][0]["ts_event"].min(initial=now)) if self._waiting else now
         self._hole.until_real = monotonic_ns()
         self.state = State.FILLING
         self._work.set()
@@ -371,9 +370,7 @@ class Keeper:
                     self.state = State.WATCHED
                     return
             for records, frames in waiting:
-                fresh, _ = self._filler.watch(records)
-                if len(fresh):
-                    self._sink.on_market(fresh, frames)
+                self._sink.on_market(self._filler.watch(records)[0], frames)
 
     def _first_waiting(self) -> Records | None:
         """Return the first frames that wait, for the filler to see whether what it fetched reaches up to them."""

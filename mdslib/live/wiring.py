@@ -64,4 +64,4 @@ def _history(plan: LivePlan, feed: CpquantFeed, clock: Clock) -> Backfill:
     from mdslib.feeds.backfill import Backfill
 
     history = CpquantHistory(plan.data_url, HISTORY[plan.feed], timeout=10.0, clock=clock)
-    return Backfill(history, plan.instruments, feed.kinds)
+    return Backfill(history, plan.instruments, (*feed.kinds, *feed.besides))
