@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
-from mdslib.audit.decisions import Difference, compare_decisions, doubled, first_fates
+from mdslib.audit.decisions import Difference, compare_decisions, doubled, first_fates, unfated
 from mdslib.audit.report import AuditReport, Finding, Outcome
 from mdslib.errors import ModelRaised
 from mdslib.events import Kind
@@ -40,14 +41,21 @@ def fold_of(header: TapeHeader, strategy: Strategy) -> Fold:
 
 
 def audit(
-    records: Records, header: TapeHeader, strategy: Strategy, *, digest: str = "", since: int = FIRST_SEQ
+    records: Records,
+    header: TapeHeader,
+    strategy: Strategy,
+    *,
+    digest: str = "",
+    since: int = FIRST_SEQ,
+    digests: Mapping[int, str] | None = None,
+    cut: bool = False,
 ) -> AuditReport:
     """Fold a tape again and compare.
 
     Parameters
     ----------
     records : RECORD array
-        The tape from its beginning.
+        The tape of this header, from where it began.
     header : TapeHeader
         The one to audit under; its decisions begin at `since`.
     strategy : Strategy
@@ -55,7 +63,11 @@ def audit(
     digest : str
         The text beside the CLOSE record: what the live fold said of its state at the close.
     since : int
-        Sequence from which on decisions were made under this header.
+        Sequence from which on decisions are compared.
+    digests : mapping of int to str, optional
+        By the sequence of a CHECKPOINT, or of an earlier life's CLOSE: what the live fold said of its state there.
+    cut : bool
+        The records end where the program was killed: what it decided last may be without a fate.
 
     Returns
     -------
@@ -65,7 +77,9 @@ def audit(
     """
     fold = fold_of(header, strategy)
     foreign = _foreign(header, fold.fingerprint)
-    again = _refold(fold, records)
+    again = _refold(fold, records, digests or {})
+    if cut:
+        again = again._replace(decisions=_with_fates(records, again.decisions))
     results = [_decided(records, again, since), _state(again, digest)]
     if foreign and all(finding.outcome is Outcome.PASSED for finding in results):
         first = Finding("header", Outcome.PASSED, f"{foreign}; results are bit-equal all the same")
@@ -78,30 +92,64 @@ def audit(
 
 
 class _Again(NamedTuple):
-    """A tape folded again: its decisions, the digest at its close, and where the model raised (0: nowhere)."""
+    """A tape folded again.
+
+    Attributes
+    ----------
+    digest : str
+        At the last CLOSE.
+    closed : bool
+        There is one.
+    raised : int
+        Sequence of the record that the model raised on; 0 where it did not.
+    compared : int
+        Digests on the way that were equal.
+    apart : str
+        The first that was not; empty where there is none.
+    """
 
     decisions: Records
     digest: str
     closed: bool
     raised: int
+    compared: int
+    apart: str
 
 
-def _refold(fold: Fold, records: Records) -> _Again:
-    """Fold the tape up to its close in one piece, take the digest, then fold what came after."""
+def _refold(fold: Fold, records: Records, digests: Mapping[int, str]) -> _Again:
+    """Fold the tape from digest to digest, and on to its end; nothing after a step has raised."""
     closes = np.flatnonzero(records["kind"] == int(Kind.CLOSE))
-    end = int(closes[-1]) if len(closes) else len(records)
-    closed = bool(len(closes))
-    try:
-        decisions = fold.feed(np.array(records[:end]))
-    except ModelRaised as error:
-        return _Again(error.decisions, fold.digest(), closed, int(records["seq"][error.row]))
-    digest = fold.digest()
-    try:
-        late = fold.feed(np.array(records[end:]))
-    except ModelRaised as error:
-        late = error.decisions
-        return _Again(np.concatenate([decisions, late]), digest, closed, int(records["seq"][end + error.row]))
-    return _Again(np.concatenate([decisions, late]), digest, closed, 0)
+    end = int(closes[-1]) if len(closes) else -1
+    parts: list[Records] = []
+    digest, raised, compared, apart, start = "", 0, 0, "", 0
+    on_the_way = np.flatnonzero(np.isin(records["seq"], list(digests))).tolist()
+    for stop in sorted({*on_the_way, end, len(records)} - {-1}):
+        try:
+            if not raised:
+                parts.append(fold.feed(np.array(records[start:stop])))
+        except ModelRaised as error:
+            parts.append(error.decisions)
+            raised = int(records["seq"][start + error.row])
+        start = stop
+        if stop == end:
+            digest = fold.digest()
+        elif stop < len(records) and digests[seq := int(records["seq"][stop])] == fold.digest():
+            compared += 1
+        elif stop < len(records):
+            apart = (
+                apart or f"digest at record {seq} is {digests[seq][:12]} on the tape, {fold.digest()[:12]} in the fold"
+            )
+    return _Again(np.concatenate(parts), digest, end >= 0, raised, compared, apart)
+
+
+def _with_fates(records: Records, decisions: Records) -> Records:
+    """Leave out the decisions after the last fate: the program was killed before it wrote theirs."""
+    fates = first_fates(records)
+    last = int(fates["seq"][-1]) if len(fates) else 0
+    late = unfated(records, decisions)
+    late = late[late["seq"] > last]
+    kept: Records = decisions[~np.isin(decisions["seq"], late["seq"])]
+    return kept
 
 
 def _decided(records: Records, again: _Again, since: int) -> Finding:
@@ -151,13 +199,16 @@ def _state(again: _Again, digest: str) -> Finding:
             Outcome.FAILED,
             "the CLOSE record has no digest beside it; the live session did not say how it ended",
         )
+    if again.apart:
+        return Finding("state", Outcome.FAILED, again.apart)
     if digest != again.digest:
         return Finding(
             "state",
             Outcome.FAILED,
             f"digest at the close is {digest[:12]} on the tape, {again.digest[:12]} in the fold",
         )
-    return Finding("state", Outcome.PASSED, f"state and account at the close bit-equal (digest {digest[:12]})")
+    way = f", and at {again.compared:,} checkpoints before it" if again.compared else ""
+    return Finding("state", Outcome.PASSED, f"state and account at the close bit-equal (digest {digest[:12]}){way}")
 
 
 def _foreign(header: TapeHeader, fingerprint: str) -> str:

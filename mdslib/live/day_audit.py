@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from mdslib.audit import AuditReport, Finding, audit, compare_orders, compare_sent
+from mdslib.audit import AuditReport, Finding, audit, compare_orders, compare_sent, fold_of
 from mdslib.audit.report import Outcome
 from mdslib.audit.sent import MARKET
-from mdslib.errors import AuditError, TapeError
+from mdslib.errors import AuditError, ModelError, TapeError
 from mdslib.events import Kind, Status
-from mdslib.protocols import OrderState
+from mdslib.protocols import OrderState, Records
 from mdslib.store.tapefile import TapeReader
 from mdslib.strategy import Strategy, find_model
+from mdslib.tape import TapeHeader
 
 EXCHANGE_CLOCKS = ("stepped", "scaled")  # of a header: a local exchange set the time
 
@@ -46,8 +47,8 @@ def audit_run(run_dir: Path, model: str | Path | Strategy | None = None) -> Audi
 
     Notes
     -----
-    Where models were swapped, each is audited on the decisions that it made; the fold of each begins at the tape's
-    beginning, as a restart's does.
+    Where a model was changed for another, each is audited on the records of its own header, where it began afresh; of
+    one whose code is not here any more, that is said.
     """
     run_dir = Path(run_dir)
     if not (run_dir / "tape").is_dir():
@@ -76,20 +77,48 @@ def _whole(tape: TapeReader) -> AuditReport:
 
 
 def _parts(tape: TapeReader, model: str | Path | Strategy | None) -> Iterator[AuditReport]:
-    records = tape.records()
-    since = 1
     runs = tape.runs()
-    for place, (header, part) in enumerate(runs):
-        first, since = since, since + len(part)
-        if not header.fingerprint:
-            continue
-        last = place == len(runs) - 1
-        chosen = model if last and model is not None else header.source or header.model
+    for header, part in runs[:-1]:
+        if header.fingerprint:
+            yield _earlier(tape, header, part)
+    header, part = runs[-1]
+    if header.fingerprint:
+        chosen = find_model(model if model is not None else header.source or header.model)
         closes = part[part["kind"] == int(Kind.CLOSE)]
         digest = tape.text(closes[-1]) if len(closes) else ""
-        found = audit(records[: since - 1], header, find_model(chosen), digest=digest, since=first)
-        # Only the last header's session ended with a CLOSE; an earlier one was swapped away before.
-        yield found if last else AuditReport(found.title, found.findings[:2])
+        yield audit(part, header, chosen, digest=digest, digests=_digests(tape, part))
+
+
+def _digests(tape: TapeReader, part: Records) -> dict[int, str]:
+    """Return what the live fold said of its state on the way, by the record that says it."""
+    rows = part[np.isin(part["kind"], (int(Kind.CHECKPOINT), int(Kind.CLOSE)))]
+    return {int(row["seq"]): text for row in rows if (text := tape.text(row))}
+
+
+def _earlier(tape: TapeReader, header: TapeHeader, part: Records) -> AuditReport:
+    """Audit what a model decided that was changed for another; its part ends with the START that did so.
+
+    What the venue said of its orders after that was not folded, and where its code is not here any more, nothing of it
+    can be.
+    """
+    starts = np.flatnonzero(part["kind"] == int(Kind.START))
+    part = part[: int(starts[-1])] if len(starts) else part
+    title = f"records {int(part['seq'][0])} to {int(part['seq'][-1])}" if len(part) else "no records"
+    try:
+        found = find_model(header.source or header.model)
+    except ModelError as error:
+        return _not_here(f"{title} were decided by {header.model} {header.fingerprint}: {error}")
+    if fold_of(header, found).fingerprint != header.fingerprint:
+        return _not_here(
+            f"{title} were decided by {header.model} {header.fingerprint}, which is not here any more; a person"
+            " accepted the change"
+        )
+    report = audit(part, header, found, digests=_digests(tape, part), cut=True)
+    return AuditReport(report.title, report.findings[:2])
+
+
+def _not_here(text: str) -> AuditReport:
+    return AuditReport("", (Finding("decisions", Outcome.NOT_COMPARED, text),))
 
 
 def _at_the_exchange(tape: TapeReader, folder: Path) -> AuditReport:

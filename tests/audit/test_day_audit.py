@@ -12,6 +12,7 @@ import pytest
 from mdslib.audit import AuditReport, Finding, fold_of
 from mdslib.audit.report import Outcome
 from mdslib.cli import run as mds
+from mdslib.desk import mark_record
 from mdslib.errors import AuditError, ConfigError
 from mdslib.events import RECORD, Kind
 from mdslib.live.day_audit import audit_run
@@ -51,11 +52,11 @@ def run_dir(tmp_path: Path) -> Path:
 
 
 def write_run(folder: Path, header: TapeHeader, batches: slice = slice(0, 40)) -> Path:
-    """Play some of forty batches of trades; a tape that is there is folded first, as a restart does."""
+    """Play some of forty batches of trades; a tape of the same header is folded first, as a restart does."""
     fold = fold_of(header, find_model(header.source))
     with TapeWriter(folder / "tape", header) as tape:
-        if tape.next_seq > 1:
-            fold.feed(np.array(TapeReader(folder / "tape").records()))
+        if tape.found is not None and tape.found.header == header:
+            fold.feed(np.array(tape.found.records()))
         for batch in np.split(trades(400), 40)[batches]:
             part = batch.copy()
             tape.append(part)
@@ -118,7 +119,31 @@ def test_where_models_were_swapped_each_is_audited_on_its_own_decisions(tmp_path
         "state",
     ]
     (tmp_path / "first.py").write_text(MODEL.replace("buy(1.0)", "buy(3.0)"))
-    assert "qty is 1.0 on the tape, 3.0 in the fold" in str(audit_run(run))
+    again = audit_run(run)
+    assert again.ok, str(again)
+    assert "- decisions: records 1 to 215 were decided by every_eleventh " in str(again)
+    assert "which is not here any more; a person accepted the change" in str(again)
+    (tmp_path / "first.py").unlink()
+    assert "- decisions: records 1 to 215 were decided by every_eleventh " in str(audit_run(run))
+
+
+def test_the_state_on_the_way_is_compared_as_well(tmp_path: Path, run_dir: Path) -> None:
+    header = TapeReader(run_dir / "tape").header
+    for place, part in enumerate((slice(0, 13), slice(13, 27), slice(27, 40))):
+        write_run(tmp_path / "again", header, part)
+        with TapeWriter(tmp_path / "again" / "tape", header) as tape:
+            assert tape.found is not None
+            fold = fold_of(header, find_model(header.source))
+            fold.feed(np.array(tape.found.records()))
+            if place < 2:
+                tape.append(mark_record(Kind.CHECKPOINT, 1, 1), [Side(0, SideKind.DIGEST, fold.digest())])
+    assert "and at 2 checkpoints before it" in str(audit_run(tmp_path / "again"))
+    with TapeWriter(tmp_path / "again" / "tape", header) as tape:
+        tape.append(mark_record(Kind.CHECKPOINT, 1, 1), [Side(0, SideKind.DIGEST, "0" * 64)])
+        wrong = tape.next_seq - 1
+    report = audit_run(tmp_path / "again")
+    assert report.verdict == "failed"
+    assert f"✗ state: digest at record {wrong} is 000000000000 on the tape, " in str(report)
 
 
 def test_a_session_that_never_closed_fails(tmp_path: Path, run_dir: Path) -> None:
