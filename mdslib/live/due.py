@@ -34,6 +34,7 @@ class Due:
             due = list(zip(columns.ts_event.tolist(), columns.timer.tolist(), columns.number.tolist(), strict=True))
         if flatten is not None:
             due.append((flatten, _FLAT, 0))
+        self._close = session[1]
         self._marks = sorted(due, key=lambda mark: (mark[0], mark[1] != _FLAT))
         self._next = 0
 
@@ -53,9 +54,10 @@ class Due:
     def join(self, now: int) -> int:
         """Leave out the timers before `now`, where a session begins in mid-day; return how many.
 
-        They were for a session that was not there. Going flat is not left out: after its time nothing is opened.
+        They were for a session that was not there. Going flat is not left out, since after its time nothing is opened;
+        but after the close there is nobody to sell to.
         """
-        late = [mark for mark in self._marks if mark[0] < now and mark[1] != _FLAT]
+        late = [mark for mark in self._marks if mark[0] < now and (mark[1] != _FLAT or now >= self._close)]
         self._marks = [mark for mark in self._marks if mark not in set(late)]
         return len(late)
 

@@ -15,14 +15,14 @@ import numpy as np
 
 from mdslib.clock import monotonic_ns
 from mdslib.desk import EPSILON, Order, control_record, mark_record
-from mdslib.errors import BrokerError, ModelRaised
+from mdslib.errors import BrokerError, ModelRaised, SessionError
 from mdslib.events import Kind, Status, Verb
 from mdslib.live.batch import HALT, REDUCE
 from mdslib.live.checkpoint import checkpoint
 from mdslib.live.engine import Engine
 from mdslib.live.orderflow import Sides
 from mdslib.live.replay import Replay
-from mdslib.orderid import run_prefix
+from mdslib.orderid import parse_client_order_id, run_prefix
 from mdslib.protocols import Broker, OrderState, Records
 from mdslib.risk import TRADING
 from mdslib.strategy.decide import count_decisions
@@ -141,11 +141,13 @@ class Restart:
         working = engine.desk.working()
         doubtful = [order for order in working if order.status in DOUBTFUL]
         self._mark_unknown(doubtful)
-        left = self._ask(doubtful if self._stands else working)
+        left, error = self._ask(doubtful if self._stands else working)
         deadline = monotonic_ns() + int(self._patience.resolve_within * 1e9)
         while left and not self._stands and monotonic_ns() < deadline:
             self._pause.wait(ASK_EVERY)
-            left = self._ask(left)
+            left, error = self._ask(left)
+        if error is not None:
+            raise error
         for order in left:
             if order.status in DOUBTFUL and not order.venue_order_id:
                 self._never_arrived(order)
@@ -162,12 +164,16 @@ class Restart:
                 parts.append(record)
         self._write(parts, sides)
 
-    def _ask(self, orders: Sequence[Order]) -> list[Order]:
-        """Ask for orders and record what the venue says; return those that it does not know."""
-        engine, left = self._engine, []
+    def _ask(self, orders: Sequence[Order]) -> tuple[list[Order], BrokerError | None]:
+        """Ask for orders and record what the venue says; return those it does not know, and why it can't be asked."""
+        engine, left, failed = self._engine, list[Order](), None
         parts, sides = list[Records](), Sides()
         for order in orders:
-            state = self._broker.order(order.new.client_order_id)
+            state = None
+            try:
+                state = self._broker.order(order.new.client_order_id)
+            except BrokerError as error:
+                failed = error
             if state is None:
                 left.append(order)
                 continue
@@ -176,7 +182,7 @@ class Restart:
             if not self._stands:
                 parts.append(engine.flow.from_state(state, self._now, sides))
         self._write(parts, sides)
-        return left
+        return left, failed
 
     def _never_arrived(self, order: Order) -> None:
         """Send an order that the venue has never seen, under its own id, or end it."""
@@ -196,9 +202,11 @@ class Restart:
         """Tell whether an order that was decided at a time may still be sent; going flat is never too late."""
         if self._stands:
             return True
+        if self._now >= self._engine.close:
+            return False
         closing = verb == Verb.RELEASE and int(self._engine.fold.account[instrument]["flatten"]) != 0
         if self._past.failure is not None or self._past.state == HALT:
-            return False
+            return False  # a model that failed does not trade again by itself
         return closing or self._now - decided <= self._patience.max_age * 1e9
 
     # Decisions ---------------------------------------------------------------------------------------------------
@@ -245,12 +253,13 @@ class Restart:
     # The venue's books -------------------------------------------------------------------------------------------
 
     def _foreign_orders(self) -> None:
-        """Cancel what works at the venue under this run's ids, and what our books do not know as working."""
+        """Cancel what works at the venue under this run's ids, and not by our books."""
         desk = self._engine.desk
         prefix = run_prefix(desk.account_id, desk.date, desk.run_name)
         for state in self._broker.open_orders():
             if not state.client_order_id.startswith(prefix):
                 continue
+            self._check_tape_s_end(state)
             order = desk.orders.get(state.client_order_id)
             if order is not None and not order.done:
                 continue
@@ -260,6 +269,16 @@ class Restart:
             except BrokerError as error:  # it may have ended meanwhile
                 self._engine.log("cancel-failed", order=state.client_order_id, error=str(error))
 
+    def _check_tape_s_end(self, state: OrderState) -> None:
+        """Refuse to go on where the venue has an order that the tape does not reach up to."""
+        key = parse_client_order_id(state.client_order_id)
+        if key is not None and key.seq > int(self._past.records["seq"][-1]):
+            raise SessionError(
+                f"the venue has order {state.client_order_id}, and the tape ends before record {key.seq}: its end was"
+                " lost, as in a power cut, and ids would be used twice. Begin another run, with --run-dir and --option"
+                " run_name=NAME; it takes the position over"
+            )
+
     def _differs(self, order: Order | None, theirs: float, why: str, state: OrderState | None = None) -> None:
         """Record that an order differs, and reduce."""
         name = order.new.client_order_id if order is not None else state.client_order_id if state is not None else ""
@@ -267,8 +286,11 @@ class Restart:
         if order is not None:
             record["instrument"], record["i0"], record["flag"] = order.instrument, order.seq, order.leg
             record["f0"] = order.leaves
+        elif state is not None:
+            symbols = [instrument.symbol for instrument in self._engine.desk.instruments]
+            record["instrument"] = symbols.index(state.symbol) if state.symbol in symbols else 0
         record["f1"] = theirs
-        sides.append((record, Side(0, SideKind.ORDER, f"order {name} {why}")))
+        sides.append((record, Side(0, SideKind.TEXT, f"order {name} {why}")))
         self._reduce([record], sides, f"order {name} {why}")
 
     def _reduce(self, parts: list[Records], sides: Sides, why: str) -> None:

@@ -44,6 +44,7 @@ from mdslib.protocols import Position, Records
 from mdslib.store.auditblock import refuse_if_blocked
 from mdslib.store.tapefile import TapeWriter
 from mdslib.strategy import Fold
+from mdslib.tape import versions
 
 if TYPE_CHECKING:
     from mdslib.brokers.alpaca import AlpacaBroker
@@ -200,8 +201,14 @@ class Session:
                 engine.closeout = Closeout(broker, desk, engine.on_look)
                 broker.warm_up(threads)
                 keeper = make_keeper(plan, feed, engine, clock, link, log)
-                self._trade(engine, keeper, broker, past if past is not None and past.opened else None)
-                workers.close()
+                try:
+                    self._trade(engine, keeper, broker, past if past is not None and past.opened else None)
+                except MdsError:
+                    if desk.working():  # of an earlier life: nobody watches over them now
+                        engine.closeout.insist()
+                    raise
+                finally:
+                    workers.close()
             return self._conclude(engine, broker, log)
         finally:
             feed.close()
@@ -279,7 +286,8 @@ class Session:
         goes_on = link is not None or engine.clock.now() < engine.close
         if past is not None:
             patience = Patience(float(plan.options["max_age"]), float(plan.options["resolve_within"]))
-            Restart(engine, broker, past, patience).run(repr(self), hole=goes_on and not stands)
+            text = f"life {past.lives + 1}: {self!r}; {', '.join(' '.join(each) for each in versions().items())}"
+            Restart(engine, broker, past, patience).run(text, hole=goes_on and not stands)
         if goes_on:
             keeper.open(self._asked_to_stop)
             threads += [self._thread(engine, "reader", keeper.read), self._thread(engine, "filler", keeper.keep)]

@@ -20,6 +20,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+LONGEST = 150  # s that a life may last
+
 
 class Ended(NamedTuple):
     """How one life ended: its exit code (negative: the signal), where it was killed, and what it said."""
@@ -48,9 +50,22 @@ class Mother:
         self._process.wait(30)
         self._process.stdout.close()
 
-    def live(self, parameters: dict[str, Any], kill_at: int = 0, *, tear: bool = False, seconds: float = 60) -> Ended:
-        """Run one life; it is killed at its point number `kill_at`, where that is not 0."""
-        told = {"parameters": parameters, "kill_at": kill_at, "tear": tear, "seconds": seconds}
+    def live(
+        self,
+        parameters: dict[str, Any],
+        kill_at: int = 0,
+        *,
+        on: str = "",
+        tear: bool = False,
+        deaf: bool = False,
+        stop_after: float = 0.0,
+    ) -> Ended:
+        """Run one life; it is killed at point number `kill_at`, where that is not 0, of those that are called `on`.
+
+        Or it is asked to stop after so many seconds. A deaf one hears no order updates.
+        """
+        told = {"parameters": parameters, "kill_at": kill_at, "on": on, "tear": tear, "deaf": deaf}
+        told["stop_after"] = stop_after
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(told) + "\n")
@@ -64,15 +79,15 @@ class Mother:
 class Points:
     """Counts the points that a life passes, and ends it at one of them."""
 
-    def __init__(self, kill_at: int, report: Path, *, tear: bool) -> None:
-        self.kill_at, self.report, self.tear = kill_at, report, tear
+    def __init__(self, kill_at: int, report: Path, *, on: str, tear: bool) -> None:
+        self.kill_at, self.report, self.on, self.tear = kill_at, report, on, tear
         self.passed = 0
         self._lock = threading.Lock()
         self._write = os.write
 
     def pass_by(self, name: str, last_wish: Callable[[], object] | None = None) -> None:
         with self._lock:
-            self.passed += 1
+            self.passed += name.startswith(self.on)
             if self.passed == self.kill_at:
                 if last_wish is not None and self.tear:
                     last_wish()
@@ -107,18 +122,27 @@ def child(told: dict[str, Any], report: Path) -> int:
     from mdslib.brokers.alpaca import AlpacaBroker
     from mdslib.live import Session
     from mdslib.live.engine import Engine
+    from mdslib.live.runner import STOP
     from mdslib.live.simlink import SimLink
     from mdslib.live.verdict import Verdict
+    from mdslib.live.writer import Writer
 
-    signal.alarm(int(told["seconds"]))
-    points = Points(told["kill_at"], report, tear=told["tear"])
+    signal.alarm(LONGEST)
+    stop = Path(told["parameters"]["run_dir"]) / STOP
+    stop.unlink(missing_ok=True)
+    if told["stop_after"]:
+        threading.Timer(told["stop_after"], stop.touch).start()
+    points = Points(told["kill_at"], report, on=told["on"], tear=told["tear"])
     if told["kill_at"]:
         for name in ("submit", "cancel", "order"):
             points.around(AlpacaBroker, name)
         for name in ("on_market", "on_update", "on_answer"):
             points.around(Engine, name, after=False)
+        points.around(Writer, "carry_out", after=False)
         points.around(SimLink, "done")
         points.around_writes()
+    if told["deaf"]:
+        Engine.on_update = lambda this, update: None  # type: ignore[method-assign]
     session = Session.from_parameters(**told["parameters"])
     session.run()
     verdict = Verdict.read(session.plan.run_dir)

@@ -69,3 +69,6 @@ def test_timers_of_a_time_when_nothing_ran_are_left_out_but_going_flat_is_not() 
     due = new_due()
     assert due.join(195 * SECOND) == 4
     assert told(due, 196 * SECOND) == [(190, "CONTROL", 0)]
+    late = new_due()
+    assert late.join(CLOSE) == 5
+    assert told(late, CLOSE + SECOND) == [], "after the close there is nobody to sell to"
