@@ -90,13 +90,17 @@ def session(date: str | datetime.date, exchange: str = "NYSE") -> Session | None
     >>> session("2013-10-12") is None
     True
     """
-    day = parse_date(date)
-    if not _FIRST <= day.year <= _LAST:
-        raise ConfigError(f"a session's date must lie from {_FIRST} to {_LAST}, received {day}; is the year right?")
+    day = _in_range(parse_date(date))
     if exchange == ALWAYS:
         opening = (day - _EPOCH).days * _DAY_NS
         return Session(day, opening, opening + _DAY_NS, opening, opening + _DAY_NS)
     return _year(exchange, day.year).get(day)
+
+
+def _in_range(day: datetime.date) -> datetime.date:
+    if _FIRST <= day.year <= _LAST:
+        return day
+    raise ConfigError(f"a session's date must lie from {_FIRST} to {_LAST}, received {day}; is the year right?")
 
 
 def is_session(date: str | datetime.date, exchange: str = "NYSE") -> bool:
@@ -112,7 +116,7 @@ def sessions(start: str | datetime.date, end: str | datetime.date, exchange: str
     >>> [str(day.date) for day in sessions("2024-11-27", "2024-12-01")]
     ['2024-11-27', '2024-11-29']
     """
-    first, last = parse_date(start), parse_date(end)
+    first, last = (_in_range(parse_date(date)) for date in (start, end))
     if last < first:
         raise ConfigError(f"sessions: the end must not lie before the start, received {first} to {last}; swap them")
     days = (first + datetime.timedelta(days=step) for step in range((last - first).days + 1))

@@ -83,7 +83,8 @@ class Instrument:
     fractionable: bool = False
 
     def __post_init__(self) -> None:
-        if not self.symbol or self.symbol != self.symbol.strip():
+        text = self.symbol if isinstance(self.symbol, str) else ""
+        if not text or not text.isascii() or not text.isprintable() or " " in text:
             raise ConfigError(
                 f"Instrument.symbol must be a venue symbol, received {self.symbol!r}; write it as the venue does: 'SPY'"
             )

@@ -100,7 +100,11 @@ def _run(arguments: list[str]) -> int:
         # The reader (`mds data ls | head`) has gone; the interpreter must not try to flush to it again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except (OSError, MemoryError) as error:
+        return _fail(_machines_fault(error))
     except Exception as error:  # the last resort: reported as a bug, in one line
+        if isinstance(error, RuntimeError) and str(error).startswith("Symlink loop"):  # an OSError from Python 3.13 on
+            return _fail(f"{error}; look at its path")
         if os.environ.get("MDS_DEBUG") == "1":
             import traceback
 
@@ -182,6 +186,18 @@ def _invoke(command: Any, program: str, arguments: list[str]) -> int:
             return error.exit_code
         return _fail(f"{text[0].lower()}{text[1:]}; see {program} --help")
     return code if isinstance(code, int) else 0
+
+
+def _machines_fault(error: OSError | MemoryError) -> str:
+    """Say what a file, the disk or the memory would not do, where no command had a better sentence for it."""
+    if os.environ.get("MDS_DEBUG") == "1":
+        import traceback
+
+        traceback.print_exc()
+    if isinstance(error, MemoryError):
+        return f"out of memory: {error or 'no more is to be had'}; ask for less at once"
+    named = f"{error.filename}: " if error.filename else ""
+    return f"{named}{error.strerror or error}; look at its path, its owner and mode, and at the room on its disk"
 
 
 def _fail(message: str) -> int:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mdslib.errors import DataError
+from mdslib.errors import ConfigError, DataError
 from mdslib.store.parquet import ParquetStore
 
 import_app = typer.Typer(help="Import recorded market data into the store.", no_args_is_help=True)
@@ -61,7 +61,8 @@ def list_command(
         name = f"{row['venue']}:{row['symbol']}"
         counts = f"{row['rows']:>12,} rows {row['bytes']:>12,} bytes"
         typer.echo(f"{name:<17} {row['kind']:<9} {row['date']:<10} {counts}")
-    typer.echo(f"{len(rows)} parts in {opened.root}")
+    absent = "" if opened.root.is_dir() else ", which is not there"
+    typer.echo(f"{len(rows)} parts in {opened.root}{absent}")
 
 
 @data_app.command("made")
@@ -69,8 +70,8 @@ def made_command(
     store: StoreOption = None,
     date: Annotated[str, typer.Option(help="The trading day to make, YYYY-MM-DD.")] = "2025-06-12",
     symbol: Annotated[str, typer.Option(help="The symbol to make it for.")] = "SPY",
-    trades: Annotated[int, typer.Option(help="How many trades, about.")] = 200_000,
-    seed: Annotated[int, typer.Option(help="The same seed makes the same bytes.")] = 7,
+    trades: Annotated[int, typer.Option(help="How many trades, about.", min=1, max=100_000_000)] = 200_000,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same bytes.", min=0)] = 7,
 ) -> None:
     """Make a trading day of the project's own and store it; it needs no data of anybody's."""
     from mdslib.calendar import parse_date
@@ -79,14 +80,16 @@ def made_command(
     from mdslib.store.parquet import Source
 
     opened = _opened(store)
-    table = made_day(date, symbol, trades, seed)
-    opened.write(table, parse_instrument(symbol), parse_date(date), source=[Source(f"made, seed {seed}", "")])
-    typer.echo(f"{symbol} {date}: {describe_made(table)}; stored in {opened.root}")
+    instrument = parse_instrument(symbol)
+    table = made_day(date, instrument.symbol, trades, seed)
+    opened.write(table, instrument, parse_date(date), source=[Source(f"made, seed {seed}", "")])
+    typer.echo(f"{instrument.symbol} {date}: {describe_made(table)}; stored in {opened.root}")
 
 
 def _opened(store: Path | None) -> ParquetStore:
-    if store is not None:
-        return ParquetStore(store)
     from mdslib.config import load_settings
 
-    return ParquetStore(load_settings().store)
+    folder = load_settings().store if store is None else store
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"a store is a folder, received the file {folder}; name a folder with --store")
+    return ParquetStore(folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -33,60 +33,65 @@ def demo_command(
     The exchange listens on 127.0.0.1 and takes any key pair; nothing leaves this machine.
     """
     from mdslib.clock import wall_ns
+    from mdslib.live.plan import check_terms
     from mdslib.live.program import Request, trade
-    from mdslib.sim import Exchange, load_script
+    from mdslib.sim import Exchange, SimOptions, load_script
 
     script = load_script(faults) if faults else None
+    options = SimOptions(mode="fast", speed=speed, rules=rules, batch=100, faults=script)
+    terms = check_terms(model, **_parameters("http://127.0.0.1", [symbol], end_of_day, no_limits=no_limits))
     market = lean_day(data, symbol, date) if data else made(symbol, date)
     day = market.sessions[0]
-    stamp = wall_ns() // 1_000_000_000
-    run_dir = (runs / "demo" / f"{day.date}-{model}-{stamp}").absolute()
+    run_dir = (runs / "demo" / f"{day.date}-{terms.strategy.name}-{wall_ns() // 10**9}").absolute()
     for name in KEYS:  # of no value: the local exchange lets every pair in
         os.environ[name] = "local-demo"
     _say(f"{market!r}; playing at {speed:g} times real time, about {(day.close - day.open) / 1e9 / speed:.0f} s")
-    sent = run_dir / "sent"
-    with Exchange(market, mode="fast", speed=speed, rules=rules, log_dir=sent, batch=100, faults=script) as exchange:
+    with Exchange(market, options, log_dir=run_dir / "sent") as exchange:
         _say(f"local exchange at {exchange.url}, rules {rules}")
-        request = Request(
-            model=model,
-            parameters={
-                "symbols": [i.symbol for i in market.instruments],
-                "data_stream_url": exchange.url.replace("http", "ws", 1),
-                "data_url": exchange.url,
-                "trade_url": exchange.trade_url,
-                "end_of_day": end_of_day,
-                "options": {
-                    "time_url": exchange.time_url,
-                    "no_limits": no_limits,
-                },
-            },
-            date=str(day.date),
-            run_dir=run_dir,
-        )
-        code = trade(request, _say)
+        symbols = [instrument.symbol for instrument in market.instruments]
+        parameters = _parameters(exchange.url, symbols, end_of_day, no_limits=no_limits)
+        code = trade(Request(model=model, parameters=parameters, date=str(day.date), run_dir=run_dir), _say)
     _say(f"the day's files: {run_dir}")
     return int(code)
+
+
+def _parameters(url: str, symbols: list[str], end_of_day: str, *, no_limits: bool) -> dict[str, Any]:
+    """Return the notebook's parameters of a session at a local exchange."""
+    stream = url.replace("http", "ws", 1)
+    return {
+        "params": {},
+        "symbols": symbols,
+        "feed": "iex",
+        "data_stream_url": stream,
+        "data_url": url,
+        "trade_url": url,
+        "exchange": "NYSE",
+        "limits": {},
+        "end_of_day": end_of_day,
+        "options": {"time_url": f"{stream}/sim/time", "no_limits": no_limits},
+    }
 
 
 def made(symbol: str, date: str) -> MarketData:
     """Return the project's own seeded day."""
     from mdslib.calendar import session
     from mdslib.errors import ConfigError
-    from mdslib.instruments import Instrument
+    from mdslib.instruments import parse_instrument
     from mdslib.store.made import made_day
     from mdslib.table import MarketData
 
     day = session(date or MADE_DATE)
     if day is None:
         raise ConfigError(f"--date {date} is no trading day; choose another, or leave it out for {MADE_DATE}")
-    return MarketData((Instrument(symbol),), (made_day(str(day.date), symbol=symbol),), (day,))
+    instrument = parse_instrument(symbol)
+    return MarketData((instrument,), (made_day(str(day.date), symbol=instrument.symbol),), (day,))
 
 
 def lean_day(path: str, symbol: str, date: str) -> MarketData:
     """Import one day of Lean files into a store of its own, and return its regular hours."""
     import tempfile
 
-    from mdslib.errors import ConfigError
+    from mdslib.errors import ConfigError, DataError
     from mdslib.store.lean import import_lean
     from mdslib.store.load import load
     from mdslib.store.parquet import ParquetStore
@@ -100,8 +105,9 @@ def lean_day(path: str, symbol: str, date: str) -> MarketData:
         raise ConfigError(f"{path} holds no trades of {date}; it must have a file like {name}")
     with tempfile.TemporaryDirectory() as scratch:
         store = ParquetStore(Path(scratch))
-        for file in wanted:
-            import_lean(file, symbol, store)
+        for report in (report for file in wanted for report in import_lean(file, symbol, store)):
+            if report.error:
+                raise DataError(f"--data {path}: {report.file} can't be played: {report.error}")
         return load(symbol, date, "trades", store)
 
 

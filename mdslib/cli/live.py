@@ -125,8 +125,22 @@ def _check_day_and_files(
     for name, folder in (("--runs", runs), ("--run-dir", run_dir)):
         if folder is not None and folder.exists() and not folder.is_dir():
             raise ConfigError(f"{name} must be a folder, received {str(folder)!r}, which is a file")
-    if notebook is not None and not notebook.is_file():
-        raise ConfigError(f"--notebook must be a file, received {str(notebook)!r}; leave it out for the shipped one")
+    if notebook is not None:
+        _check_notebook(notebook)
+
+
+def _check_notebook(path: Path) -> None:
+    import json
+
+    if not path.is_file():
+        raise ConfigError(f"--notebook must be a file, received {str(path)!r}; leave it out for the shipped one")
+    try:
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        tags = [tag for cell in cells for tag in cell["metadata"].get("tags", ())]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"--notebook {path} is no notebook ({error}); leave it out for the shipped one") from error
+    if "parameters" not in tags:
+        raise ConfigError(f"--notebook {path} must have a cell tagged 'parameters', and has none; begin with a copy")
 
 
 def halt_command(

@@ -47,6 +47,8 @@ def {name}(trade, state, account, p):
     return buy(p.shares) if rose else sell(p.shares)
 '''
 
+TEMPLATE_WORDS = frozenset({"typing", "mdslib", "buy", "hold", "records", "sell", "strategy", "new_state"})
+
 
 def models_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array.")] = False,
@@ -84,6 +86,8 @@ def new_model_command(
             f"new-model NAME must be lower case letters, digits and underscores, received {name!r}; "
             "it becomes the file's and the function's name, like 'volume_modulo'"
         )
+    if name in TEMPLATE_WORDS:
+        raise ConfigError(f"new-model NAME must not be a word that a model uses, received {name!r}; choose another")
     target = (folder or load_settings().models) / f"{name}.py"
     if target.exists():
         raise ConfigError(f"{target} is there already and is never overwritten; choose another name, or move it away")

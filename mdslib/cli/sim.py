@@ -12,6 +12,7 @@ import typer
 
 from mdslib.errors import ConfigError
 
+MOST_LATENCY = 3_600_000.0  # ms, an hour
 _NEW_YORK = "America/New_York"
 
 
@@ -63,6 +64,7 @@ def sim_command(
     ] = False,
 ) -> None:
     """Run a local exchange that speaks Alpaca's protocols on 127.0.0.1."""
+    from mdslib.arguments import number
     from mdslib.calendar import parse_date
     from mdslib.sim.faults import catalogue, load_script
     from mdslib.sim.options import Mode, SimOptions
@@ -88,7 +90,7 @@ def sim_command(
         speed=1.0 if speed is None else speed,
         batch=batch,
         rules=rules,
-        latency=int(latency_ms * 1_000_000),
+        latency=int(number("--latency-ms", latency_ms, least=0, most=MOST_LATENCY) * 1_000_000),
         cash=cash,
         fee_bps=fee_bps,
         seed=seed,
@@ -108,8 +110,8 @@ def sim_command(
     )
 
     def ready(bound: int, stop: asyncio.Event) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        for ending in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(ending, stop.set)
         origin = "a made day, no recorded one" if data is None and store is None else f"recorded, from {data or store}"
         typer.echo(_welcome(bound, market, options, origin))
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from mdslib.arguments import number, whole
 from mdslib.errors import ConfigError, did_you_mean
 from mdslib.sim.faults.script import Script
 
@@ -110,6 +111,15 @@ class SimOptions:
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
                 raise ConfigError(f"sim option {name} must be > 0, received {value!r}; leave it out for the default")
+        for name in ("fee_bps", "fee_per_share", "settle", "auth_timeout", "slow_client"):
+            number(f"sim option {name}", getattr(self, name), least=0, most=1e6)
+        whole("sim option seed", self.seed)
+        whole("sim option symbol_limit", self.symbol_limit, least=0)
+        whole("sim option port", self.port, least=0, most=65_535)
+        if self.exit_after is not None:
+            number("sim option exit_after", self.exit_after, least=0)
+        if self.from_ts is not None and self.to_ts is not None and self.from_ts >= self.to_ts:
+            raise ConfigError("sim option from_ts must lie before to_ts, and does not; swap them")
         if self.latency < 0 or (self.mode == Mode.LOCKSTEP and self.latency == 0):
             raise ConfigError(
                 f"sim option latency must be >= 0 ns (> 0 in lock-step), received {self.latency}; 1000000 is 1 ms"

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import uvicorn
 
+from mdslib.arguments import whole
 from mdslib.errors import ConfigError
 from mdslib.sim.app import make_app
 from mdslib.sim.bars import with_minute_bars
@@ -29,8 +30,9 @@ def bind(port: int) -> socket.socket:
     Raises
     ------
     ConfigError
-        The port is in use.
+        The port is in use, or is none.
     """
+    whole("sim option port", port, least=0, most=65_535)
     # The protocol must be named: asyncio switches Nagle's delay off (40 ms an answer) only where it is.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
