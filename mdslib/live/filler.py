@@ -24,6 +24,7 @@ OVERLAP = 60_000_000_000  # ns for which frames are compared with what was fetch
 LAG = 2.0  # s that a venue's history may lag behind its stream
 WITHIN = 60.0  # s that the history may fail to answer before the hole is left as it is
 AGAIN = 0.25  # s between two questions about the last moments
+PATIENT = 5.0  # s likewise while a socket that was mute has not said anything yet; the venue takes 200 calls a minute
 SYNC = 0.5  # s between two looks at whether the session has ended, while the tape is waited for
 FRESH = 5_000_000_000  # ns; a younger event may still be on its way through the stream
 
@@ -42,12 +43,15 @@ class Hole:
         When the feed was connected again, or the first event that waits; ns UTC.
     until_real : int
         Likewise, monotonic.
+    mute : bool
+        The socket was open and said nothing, so the next may be mute too: only a frame shows that it is not.
     """
 
     why: str
     since: int = 0
     until: int = 0
     until_real: int = 0
+    mute: bool = False
 
 
 class Piece(NamedTuple):
@@ -136,7 +140,7 @@ class Filler:
             done = max(done, known.latest)
             yield piece
         while not stale() and not self._reaches(known, hole, waiting):
-            self.closing.wait(AGAIN)
+            self._pause(hole, stale, waiting)
             if (piece := self._piece(known, max(start, done - MARGIN), self._close, hole, stale)) is None:
                 return
             done = max(done, known.latest)
@@ -190,10 +194,20 @@ class Filler:
 
     def _reaches(self, known: Known, hole: Hole, waiting: Callable[[], Records | None]) -> bool:
         """Tell whether what was fetched reaches up to the stream: it has the first frames, or had time to."""
-        first = waiting()
+        first, now = waiting(), monotonic_ns()
         if first is not None and known.has_any(first):
             return True
-        return monotonic_ns() - hole.until_real >= self._lag * 1e9
+        if hole.mute:
+            if first is not None:  # not mute any more; what it left out may be fetched now
+                hole.mute, hole.until_real = False, now
+            return False
+        return now - hole.until_real >= self._lag * 1e9
+
+    def _pause(self, hole: Hole, stale: Callable[[], bool], waiting: Callable[[], Records | None]) -> None:
+        """Wait before the next question."""
+        until = monotonic_ns() + int((PATIENT if hole.mute else AGAIN) * 1e9)
+        while monotonic_ns() < until and not stale() and not (hole.mute and waiting() is not None):
+            self.closing.wait(AGAIN)
 
     def told(self) -> tuple[str, int, int]:
         """Return what came of the last hole: a sentence, events filled in, and those that were there already."""

@@ -144,6 +144,7 @@ class Keeper:
         self._waiting: list[tuple[Records, int]] = []
         self._hole: Hole | None = None
         self._up_since = 0
+        self._mute = False  # the connection that ends now was mute
         self._unread_at = 0  # monotonic time of the last frame that could not be read
         self._warned = 1_000  # frames that waited at the last warning
 
@@ -300,7 +301,9 @@ class Keeper:
     def _miss(self, why: str, since: int = 0) -> None:
         """Open a hole, or widen the one that is being filled: what was fetched of it stays."""
         self._sink.on_gap(why, since)
-        self._hole = Hole(why, since or (self._hole.since if self._hole is not None else 0))
+        before = self._hole or Hole(why)
+        self._hole = Hole(why, since or before.since, mute=self._mute or before.mute)
+        self._mute = False
 
     def _fill(self) -> None:
         assert self._hole is not None
@@ -399,6 +402,7 @@ class Keeper:
         elif missed or verdict is Quiet.MUTE:
             known = "the venue's history has newer events" if missed else "the history could not be asked"
             self._tally["mute connections cut"] += 1
+            self._mute = True
             self._feed.drop(f"mute for {quiet:.0f} s, longest lull of the day {self._lull.longest:.0f} s, {known}")
 
     @property

@@ -219,6 +219,7 @@ class Scene:
 def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
     monkeypatch.setattr(keeper_module, "LOOK", 0.01)
     monkeypatch.setattr(filler_module, "AGAIN", 0.01)
+    monkeypatch.setattr(filler_module, "PATIENT", 0.05)
     made = Scene(tmp_path)
     yield made
     made.end()
@@ -527,8 +528,14 @@ def test_alpaca_py_740_a_mute_socket_is_cut_as_soon_as_the_history_has_newer_eve
     wait_until(lambda: bool(scene.feed.dropped))
     assert scene.feed.dropped[0] == ("mute for 6 s, longest lull of the day 0 s, the venue's history has newer events")
     scene.feed.silence = 0.0
+    wait_until(lambda: scene.tape.ids == [1, 2, 3, 4])
+    scene.past.until = 6
+    wait_until(lambda: scene.tape.ids == [1, 2, 3, 4, 5, 6])
+    assert "resync" not in scene.tape.words, "the new connection has not said anything either"
+    scene.past.until = 7
+    scene.feed.say(8)  # 7 was sent while it was still mute
     scene.whole_again()
-    assert scene.tape.ids == [1, 2, 3, 4]
+    assert scene.tape.ids == [1, 2, 3, 4, 5, 6, 7, 8]
     assert scene.tally["mute connections cut"] == 1
 
 
@@ -557,6 +564,9 @@ def test_where_the_history_can_not_be_asked_the_lull_s_length_alone_decides(scen
     scene.feed.silence = 6.0
     wait_until(lambda: bool(scene.feed.dropped))
     assert scene.feed.dropped[0].endswith("the history could not be asked")
+    scene.feed.silence = 0.0
+    scene.feed.say(2)
+    scene.whole_again()
 
 
 def test_before_the_open_and_after_the_close_quiet_is_no_alarm(scene: Scene) -> None:
