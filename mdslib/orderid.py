@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import datetime
+import functools
 import hashlib
 import re
 from typing import NamedTuple
@@ -62,6 +63,7 @@ def run_hash(account_id: str, run_name: str) -> str:
     return base64.b32encode(hashlib.sha256(told).digest()[:10]).decode().lower()[:12]
 
 
+@functools.lru_cache(maxsize=16)  # a session asks for one run's, on the path of every order
 def run_prefix(account_id: str, trading_date: datetime.date, run_name: str) -> str:
     """Return how the ids of all orders of one run begin.
 

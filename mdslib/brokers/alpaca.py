@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import logging
 import math
 import warnings
@@ -11,10 +12,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-from mdslib.brokers.alpaca_orders import STATUSES, number, order_state
+from mdslib.brokers.alpaca_orders import STATUSES, number, order_body, order_state
 from mdslib.brokers.alpaca_stream import VARIABLES, TradeUpdates
 from mdslib.errors import BrokerError, ConfigError, CredentialError, OrderRejected, OutcomeUnknown
-from mdslib.events import TimeInForce
 from mdslib.feeds.connect import check_encrypted, is_loopback
 from mdslib.feeds.rfc3339 import to_ns
 from mdslib.protocols import BrokerAccount, NewOrder, OrderState, Position, Update, VenueClock
@@ -72,13 +72,15 @@ class AlpacaBroker:
         self._client = _trading_client()(
             account.alpaca_trade_public, account.alpaca_trade_secret, raw_data=True, url_override=self.url
         )
-        if not hasattr(self._client, "_session"):
+        if not (hasattr(self._client, "_session") and hasattr(self._client, "_get_default_headers")):
             raise BrokerError(
-                "alpaca-py keeps its session elsewhere now; install a version that mdslib was tested with"
+                "alpaca-py keeps its session or headers elsewhere now; install a version that mdslib was tested with"
             )
         self._session = BoundedSession(self.url, timeout)
         self._client._session.close()
         self._client._session = self._session
+        self._orders_url = f"{self.url}/v2/orders"
+        self._headers = {**self._client._get_default_headers(), "Content-Type": "application/json"}
         self._timeout = timeout
         self.unknown_statuses: Counter[str] = Counter()
         self.updates = TradeUpdates(self.url, account.alpaca_trade_public, account.alpaca_trade_secret, timeout)
@@ -136,27 +138,27 @@ class AlpacaBroker:
         BrokerError
             It never left this machine.
         """
-        import requests
+        from mdslib.brokers.alpaca_session import HttpRefused, NoAnswer
 
-        from mdslib.brokers.alpaca_session import HttpRefused, was_never_sent
-
-        where = f"order {order.client_order_id} ({order.qty:+g} {order.symbol})"
-        request = _request(order, where)
+        if not order.client_order_id or not math.isfinite(order.qty) or order.qty == 0:
+            where = _where(order)
+            raise BrokerError(f"{where} was not sent: it needs a client order id and a quantity other than 0")
         try:
-            return self._state(self._client.submit_order(request))
+            answer = self._session.post_straight(self._orders_url, order_body(order), self._headers)
+            return self._state(json.loads(answer))
         except HttpRefused as refused:
-            return self._refused(order, refused, where)
-        except requests.RequestException as error:
-            why = type(error).__name__
-            if was_never_sent(error):
-                raise BrokerError(f"{where} was not sent: {self.url} can't be reached ({why})") from None
+            return self._refused(order, refused, _where(order))
+        except NoAnswer as error:
+            where = _where(order)
+            if not error.sent:
+                raise BrokerError(f"{where} was not sent: {self.url} can't be reached ({error})") from None
             raise OutcomeUnknown(
-                f"{where}: no answer from {self.url} within {self._timeout:g} s ({why}); "
+                f"{where}: no answer from {self.url} within {self._timeout:g} s ({error}); "
                 "it may have landed: look it up by its client order id"
             ) from None
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             why = f"{type(error).__name__}: {error}"
-            raise OutcomeUnknown(f"{where}: the answer can't be read ({why}); look it up") from None
+            raise OutcomeUnknown(f"{_where(order)}: the answer can't be read ({why}); look it up") from None
 
     def cancel(self, venue_order_id: str) -> None:
         """Ask to cancel one order; the outcome comes by the stream.
@@ -329,24 +331,8 @@ def check_address(url: str, allow_live: bool) -> None:
         )
 
 
-def _request(order: NewOrder, where: str) -> Any:
-    """Return alpaca-py's request for an order."""
-    from alpaca.trading.enums import OrderSide
-    from alpaca.trading.enums import TimeInForce as Theirs
-    from alpaca.trading.requests import LimitOrderRequest, MarketOrderRequest
-
-    if not order.client_order_id or not math.isfinite(order.qty) or order.qty == 0:
-        raise BrokerError(f"{where} was not sent: it needs a client order id and a quantity other than 0")
-    fields: dict[str, Any] = {
-        "symbol": order.symbol,
-        "qty": abs(order.qty),
-        "side": OrderSide.BUY if order.qty > 0 else OrderSide.SELL,
-        "time_in_force": Theirs(TimeInForce(order.time_in_force).name.lower()),
-        "client_order_id": order.client_order_id,
-    }
-    if math.isnan(order.limit):
-        return MarketOrderRequest(**fields)
-    return LimitOrderRequest(**fields, limit_price=round(order.limit, 9))  # 0.1 + 0.2 is no price
+def _where(order: NewOrder) -> str:
+    return f"order {order.client_order_id} ({order.qty:+g} {order.symbol})"
 
 
 def _position(row: dict[str, Any]) -> Position:

@@ -6,31 +6,45 @@ this session raises before it can.
 
 from __future__ import annotations
 
+import json
 import os
-from typing import Any
+import ssl
+from collections.abc import Mapping
+from typing import Any, cast
 
 import requests
 import requests.utils
 from requests.adapters import HTTPAdapter
-from urllib3.exceptions import NewConnectionError
+from urllib3 import HTTPConnectionPool
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ProxyError, SSLError
 
 
 class HttpRefused(Exception):
-    """An answer with a status of 400 or more; `said` is the venue's message and `code` its number, or None."""
+    """An answer with a status of 300 or more; `said` is the venue's message and `code` its number, or None."""
 
-    def __init__(self, answer: requests.Response) -> None:
-        self.status = answer.status_code
+    def __init__(self, status: int, body: bytes) -> None:
+        self.status = status
         self.code: int | None = None
-        self.said = answer.text[:200]
+        self.said = body.decode("utf-8", "replace")[:200]
         try:
-            body = answer.json()
+            told = json.loads(body)
         except ValueError:
-            body = None
-        if isinstance(body, dict):
-            self.said = str(body.get("message", self.said))[:500]
-            self.code = body.get("code")
+            told = None
+        if isinstance(told, dict):
+            self.said = str(told.get("message", self.said))[:500]
+            self.code = told.get("code")
         number = "" if self.code is None else f", code {self.code}"
         super().__init__(f"HTTP {self.status}{number}: {self.said}")
+
+
+class NoAnswer(Exception):
+    """No answer came to a POST; `sent` is False where it certainly never left."""
+
+    def __init__(self, error: Exception) -> None:
+        self.sent = not isinstance(error, NewConnectionError | ConnectTimeoutError | ProxyError)
+        if isinstance(error, SSLError) and error.args and isinstance(error.args[0], ssl.SSLCertVerificationError):
+            self.sent = False
+        super().__init__(type(error).__name__)
 
 
 class BoundedSession(requests.Session):
@@ -52,6 +66,7 @@ class BoundedSession(requests.Session):
         self.trust_env = False
         self.proxies = requests.utils.get_environ_proxies(url)
         self.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+        self._straight: dict[str, tuple[HTTPConnectionPool, str]] = {}
         for scheme in ("https://", "http://"):
             self.mount(scheme, HTTPAdapter(pool_connections=1, pool_maxsize=16, max_retries=0))
 
@@ -68,13 +83,38 @@ class BoundedSession(requests.Session):
         options.setdefault("timeout", self._timeout)
         answer = super().request(method, url, *args, **options)
         if answer.status_code >= 300:  # a redirection is no answer either: alpaca-py forbids to follow it
-            raise HttpRefused(answer)
+            raise HttpRefused(answer.status_code, answer.content)
         return answer
 
+    def post_straight(self, url: str, body: bytes, headers: Mapping[str, str]) -> bytes:
+        """Send one POST, once, over the same kept connections, without what `requests` does for each call.
 
-def was_never_sent(error: requests.RequestException) -> bool:
-    """Tell whether a call failed before a byte of it left: then nothing can have landed."""
-    if isinstance(error, requests.ConnectTimeout | requests.exceptions.SSLError | requests.exceptions.ProxyError):
-        return True
-    reason = getattr(error.args[0], "reason", None) if error.args else None
-    return isinstance(reason, NewConnectionError)
+        That is half a millisecond where an order waits; of TLS, proxy and time limits nothing is left out, since they
+        belong to the connections.
+
+        Raises
+        ------
+        HttpRefused
+            For an answer with a status of 300 or more.
+        NoAnswer
+            If none came.
+        """
+        pool, target = self._straight.get(url) or self._find(url)
+        try:
+            answer = pool.urlopen(
+                "POST", target, body=body, headers=headers, retries=False, redirect=False, timeout=self._timeout
+            )
+        except HTTPError as error:
+            raise NoAnswer(error) from error
+        if answer.status >= 300:
+            raise HttpRefused(answer.status, answer.data)
+        return answer.data
+
+    def _find(self, url: str) -> tuple[HTTPConnectionPool, str]:
+        """Return the pool that `requests` would use, and what stands in the request's first line."""
+        request = self.prepare_request(requests.Request("POST", url))
+        adapter = self.get_adapter(url)
+        assert isinstance(adapter, HTTPAdapter)
+        pool = cast("HTTPConnectionPool", adapter.get_connection_with_tls_context(request, self.verify, self.proxies))
+        found = self._straight[url] = pool, adapter.request_url(request, self.proxies)
+        return found

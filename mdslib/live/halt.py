@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from mdslib.errors import SessionError
@@ -19,7 +20,9 @@ def halt_files(run_dir: Path) -> tuple[Path, Path]:
 
 def halted(files: tuple[Path, ...]) -> bool:
     """Tell whether one of the files is there."""
-    return any(file.exists() for file in files)
+    return any(
+        map(os.path.exists, files)
+    )  # looked at on the path of every order, where `Path.exists` takes thrice as long
 
 
 def why_halted(files: tuple[Path, ...]) -> str:

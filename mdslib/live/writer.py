@@ -11,7 +11,6 @@ import numpy as np
 from mdslib.clock import Clock, SteppedClock, monotonic_ns
 from mdslib.desk import Desk, control_record
 from mdslib.errors import MdsError, ModelRaised
-from mdslib.events import Kind
 from mdslib.live.batch import HALT, fault_records, joined, market_events, placed
 from mdslib.live.latency import Latency
 from mdslib.live.orderflow import Log, OrderFlow, Sides
@@ -105,15 +104,15 @@ class Writer:
     def carry_out(self, decisions: Records, now: int) -> None:
         """Write intents and denials, then hand the orders to the workers."""
         intents = self.desk.take(decisions, now)
-        self.tally.decisions += count_decisions(decisions)
         if len(intents.records):
-            for row in intents.records[intents.records["kind"] == int(Kind.DENIED)]:
-                self.flow.note_denial(int(row["code"]), float(row["f2"]), float(row["f3"]))
             self.tape.append(intents.records)
         self.flow.send(intents.orders, intents.cancels)
-        invalid = decisions[decisions["denied"] == int(Denial.INVALID)]
-        if len(invalid) and self.failure is None:
-            self._answered_nonsense(invalid[0], now)
+        # Counting, and the lines for a person, wait until the orders are on their way.
+        self.tally.decisions += count_decisions(decisions)
+        for denial in intents.denials:
+            self.flow.note_denial(*denial)
+        if self.failure is None and any(denial.reason == Denial.INVALID for denial in intents.denials):
+            self._answered_nonsense(decisions[decisions["denied"] == int(Denial.INVALID)][0], now)
 
     def _answered_nonsense(self, decision: np.void, now: int) -> None:
         """Halt trading; the fold goes on, since the model itself still runs."""

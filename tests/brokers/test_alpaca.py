@@ -45,6 +45,26 @@ def test_market_order_goes_out_with_cpquant_s_keys_and_comes_back_as_a_state(hos
     assert state.ts_event == to_ns("2026-01-05T14:31:00.5Z")
 
 
+@pytest.mark.parametrize("tif", list(TimeInForce))
+@pytest.mark.parametrize(("symbol", "qty", "limit"), [("SPY", 5.0, math.nan), ("BRK.B", -0.123456789, 145.55), ("BTC/USD", 2.5, 1e-8), ("SPY", -1e7, 0.1 + 0.2)])  # fmt: skip
+def test_what_is_sent_is_what_alpaca_py_sends(host, broker, symbol, qty, limit, tif):
+    from alpaca.trading.enums import OrderSide
+    from alpaca.trading.enums import TimeInForce as Theirs
+    from alpaca.trading.requests import LimitOrderRequest, MarketOrderRequest
+
+    host.add(ORDER)
+    broker.submit(NewOrder("c1", symbol, qty, limit, tif))
+    side = OrderSide.BUY if qty > 0 else OrderSide.SELL
+    fields = {"symbol": symbol, "qty": abs(qty), "side": side, "time_in_force": Theirs(tif.name.lower()), "client_order_id": "c1"}  # fmt: skip
+    request = MarketOrderRequest(**fields) if math.isnan(limit) else LimitOrderRequest(**fields, limit_price=round(limit, 9))  # fmt: skip
+    host.add(ORDER)
+    broker._client.submit_order(request)
+    ours, theirs = host.asked
+    assert (ours.method, ours.path, ours.query, ours.body) == (theirs.method, theirs.path, theirs.query, theirs.body)
+    varying = {"Host", "Connection", "Content-Length", "Accept", "Accept-Encoding"}
+    assert {k: v for k, v in ours.headers.items() if k not in varying} == {k: v for k, v in theirs.headers.items() if k not in varying}  # fmt: skip
+
+
 def test_sell_limit_is_signed_and_its_price_clean(host, broker):
     host.add({**ORDER, "side": "sell", "status": "partially_filled", "filled_qty": "2", "filled_avg_price": "0.3"})
     state = broker.submit(NewOrder("c1", "SPY", -5.0, 0.1 + 0.2, TimeInForce.IOC))
@@ -79,7 +99,7 @@ def test_alpaca_py_s_repetition_of_a_post_is_off(host, broker, status):
     assert len(host.asked) == 1
 
 
-@pytest.mark.parametrize(("what", "says"), [("hang", "no answer from .* within 0.5 s"), ("cut", "no answer"), ((504, {}), "HTTP 504"), ((500, b"<html>"), "HTTP 500"), ((408, {}), "HTTP 408"), ((200, b"not json"), "no answer"), ((200, {"id": 1}), "the answer can't be read")])  # fmt: skip
+@pytest.mark.parametrize(("what", "says"), [("hang", "no answer from .* within 0.5 s"), ("cut", "no answer"), ((504, {}), "HTTP 504"), ((500, b"<html>"), "HTTP 500"), ((408, {}), "HTTP 408"), ((200, b"not json"), "the answer can't be read"), ((200, {"id": 1}), "the answer can't be read")])  # fmt: skip
 def test_no_answer_that_can_be_read_leaves_the_outcome_unknown(host, broker, what, says):
     host.queue.append(what)
     begin = time.monotonic()
