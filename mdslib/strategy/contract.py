@@ -153,7 +153,8 @@ class Strategy:
             raise ModelError(
                 f"parameter {name!r} of strategy {self.name!r} must be {kind.__name__}, received {value!r}"
             ) from None
-        if kind is float and not math.isfinite(converted) and math.isfinite(self.params._field_defaults.get(name, 0.0)):
+        default = self.params._field_defaults.get(name, 0.0)
+        if isinstance(value, str) and kind is float and not math.isfinite(converted) and math.isfinite(default):
             raise ModelError(
                 f"parameter {name!r} of strategy {self.name!r} must be a finite number, received {value!r};"
                 " only one whose default is nan or inf may be so"

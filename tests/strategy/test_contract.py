@@ -163,7 +163,6 @@ def test_whole_numbers_of_any_kind_are_ints(value: Any) -> None:
         ({"modulus": math.inf}, "parameter 'modulus' of strategy 'step' must be int, received inf"),
         ({"modulus": 2**63}, "parameter 'modulus' of strategy 'step' must be int, received 9223372036854775808"),
         ({"shares": "nan"}, "parameter 'shares' of strategy 'step' must be a finite number, received 'nan'; only one"),
-        ({"shares": math.inf}, "parameter 'shares' of strategy 'step' must be a finite number, received inf; only one"),
         ({"shares": "many"}, "parameter 'shares' of strategy 'step' must be float, received 'many'"),
         ({"shares": 10**400}, "parameter 'shares' of strategy 'step' must be float, received 1000"),
         ({"shares": [1.0]}, r"parameter 'shares' of strategy 'step' must be float, received \[1.0\]"),
