@@ -39,16 +39,23 @@ def make_folder(run_dir: Path) -> None:
         ) from error
 
 
-def check_clock(broker: AlpacaBroker, clock: Clock, allowed: float) -> None:
-    """Refuse to trade on a clock that disagrees with the venue's by more than `allowed` seconds."""
+def check_clock(broker: AlpacaBroker, clock: Clock, allowed: float) -> float:
+    """Refuse to trade on a clock that disagrees with the venue's by more than `allowed` seconds.
+
+    Returns
+    -------
+    float
+        How far the venue's clock is ahead, s; negative where it is behind.
+    """
     began = clock.now()
     venue = broker.clock().now
-    skew = abs(venue - (began + clock.now()) // 2) / 1e9
-    if skew > allowed:
+    skew = (venue - (began + clock.now()) // 2) / 1e9
+    if abs(skew) > allowed:
         raise SessionError(
-            f"this machine's clock and the venue's differ by {skew:.1f} s, {allowed:g} s is allowed;"
+            f"this machine's clock and the venue's differ by {abs(skew):.1f} s, {allowed:g} s is allowed;"
             " set the clock (timedatectl set-ntp true), or raise max_clock_skew"
         )
+    return skew
 
 
 def header_of(plan: LivePlan, account_id: str, link: SimLink | None) -> TapeHeader:

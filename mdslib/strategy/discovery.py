@@ -150,7 +150,7 @@ def _prefer(folder: Path) -> None:
     others = [name for name in _added if name != here]
     _added[:] = [here, *others]
     sys.path.extend(_added)
-    for name, module in list(sys.modules.items()):
+    for name, module in sys.modules.copy().items():  # in one step: another thread may be importing
         place = getattr(module, "__file__", None)
         if place is None or "." in name or name.startswith("mds_model_") or str(Path(place).parent) not in others:
             continue
