@@ -20,7 +20,8 @@ from mdslib.protocols import Records
 from mdslib.store.tapetail import tape_tail
 
 MARGIN = 10_000_000_000  # ns before the tape's last event: some prints are reported late
-OVERLAP = 60_000_000_000  # ns for which frames are compared with what was fetched, before and after the reconnection
+OVERLAP = 60_000_000_000  # ns beyond what was fetched for which frames are compared with it
+ROOM = 200_000  # events that frames are compared with; beyond, only the last slices are kept
 LAG = 2.0  # s that a venue's history may lag behind its stream
 WITHIN = 60.0  # s that the history may fail to answer before the hole is left as it is
 AGAIN = 0.25  # s between two questions about the last moments
@@ -39,17 +40,14 @@ class Hole:
         For the tape and the person.
     since : int
         Where it begins, ns UTC; 0: at the tape's last event.
-    until : int
-        When the feed was connected again, or the first event that waits; ns UTC.
     until_real : int
-        Likewise, monotonic.
+        When the feed was connected again, monotonic.
     mute : bool
         The socket was open and said nothing, so the next may be mute too: only a frame shows that it is not.
     """
 
     why: str
     since: int = 0
-    until: int = 0
     until_real: int = 0
     mute: bool = False
 
@@ -102,6 +100,7 @@ class Filler:
         self._backfill: Backfill | None = None
         self._cannot = "" if make is not None else "this feed has no history"
         self._guard = Known()
+        self._lately: list[Records] = []  # what the guard knows, by slice
         self._filled: Counter[tuple[int, int]] = Counter()
         self._doubled = 0
         self._gave_up = ""
@@ -127,10 +126,10 @@ class Filler:
         start = hole.since or (tail.last - MARGIN if tail.last else self.began)
         start, now = max(start, self._open), self._clock.now()
         self._span = (start, now)
-        self._guard = guard = Known()
+        self._guard, self._lately = Known(), []
         known = Known()
         known.add(tail.records)
-        guard.add(tail.records)
+        self._remember(tail.records)
         if self._backfill is None or not self._backfill.possible or start >= self._close:
             return
         done = start
@@ -165,11 +164,23 @@ class Filler:
         fresh = known.without(records)
         doubled = len(records) - len(fresh)
         known.add(records)
-        self._guard.add(records[records["ts_event"] >= hole.until - OVERLAP])
+        self._remember(records)
         self._filled.update(zip(fresh["instrument"].tolist(), fresh["kind"].tolist(), strict=True))
         self._doubled += doubled
         self._span = (self._span[0], now)
         return Piece(fresh, f"fetched for {_second(begin)} to {_second(min(end, now))}: {hole.why}", doubled)
+
+    def _remember(self, records: Records) -> None:
+        """Keep what the stream may still bring: the last slices, since a stream may lag behind the clock by minutes."""
+        self._lately.append(records)
+        self._guard.add(records)
+        if len(self._guard) <= ROOM:
+            return
+        while len(self._lately) > 2 and sum(map(len, self._lately[1:])) > ROOM // 2:
+            self._lately.pop(0)
+        self._guard = Known()
+        for part in self._lately:
+            self._guard.add(part)
 
     def _fetched(self, begin: int, end: int, now: int, stale: Callable[[], bool]) -> Records | None:
         assert self._backfill is not None

@@ -307,8 +307,6 @@ class Keeper:
 
     def _fill(self) -> None:
         assert self._hole is not None
-        now = self._clock.now()
-        self._hole.until = int(self._waiting[0][0]["ts_event"].min(initial=now)) if self._waiting else now
         self._hole.until_real = monotonic_ns()
         self.state = State.FILLING
         self._work.set()

@@ -505,6 +505,39 @@ def test_a_frame_that_can_not_be_read_is_filled_in_without_losing_the_connection
     assert scene.feed.opens == 1
 
 
+def test_a_stream_that_lags_behind_the_clock_brings_nothing_twice(scene: Scene) -> None:
+    """A delayed feed, or a machine that is slow to read: the history is ahead of the frames that still come."""
+    scene.start()
+    scene.past.until = 300
+
+    def damaged() -> None:
+        scene.clock.advance(OPEN + 300 * SECOND)
+        assert scene.feed.on_unreadable is not None
+        assert scene.feed.on_unreadable(FeedError("a frame of 40 bytes must be JSON"))
+
+    scene.feed.say(1, damaged)
+    scene.run()
+    scene.whole_again()
+    scene.feed.say(*range(3, 303))
+    wait_until(lambda: 302 in scene.tape.ids)
+    assert scene.tape.ids == list(range(1, 303))
+
+
+def test_of_a_long_hole_only_the_last_slices_are_kept_for_comparison(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filler_module, "ROOM", 1_000)
+    scene.start()
+    scene.past.until = 5_000
+    scene.clock.advance(OPEN + 5_000 * SECOND)
+    scene.feed.say(LOST, *range(4_900, 5_003))
+    scene.run()
+    scene.whole_again()
+    wait_until(lambda: 5_002 in scene.tape.ids)
+    assert scene.tape.ids == list(range(1, 5_003))
+    assert len(scene.keeper._filler._guard) < 3_000
+
+
 def test_frames_that_can_not_be_read_one_after_the_other_make_for_a_new_connection(scene: Scene) -> None:
     scene.start()
     assert scene.feed.on_unreadable is not None
