@@ -146,23 +146,54 @@ def _check_notebook(path: Path) -> None:
 def halt_command(
     folder: Annotated[Path | None, typer.Argument(help="A run's folder; by default that of all runs.")] = None,
     why: Annotated[str, typer.Option(help="Kept in the halt file and on the tape.")] = "a person said so",
-    trade_url: Annotated[str, typer.Option(help="Trading API; empty: the run's own, else the settings'.")] = "",
+    trade_url: Annotated[str, typer.Option(help="Trading API; empty: each run's own, else the settings'.")] = "",
     no_cancel: Annotated[bool, typer.Option("--no-cancel", help="Leave the working orders.")] = False,
+    clear: Annotated[
+        bool, typer.Option("--clear", help="Remove the halt files, so that the next run may start.")
+    ] = False,
 ) -> None:
     """Halt trading: forbid every new order of the run (or of all runs), then cancel all working orders at the broker.
 
     It works on a hung session, since every order looks for the halt file before it is sent, and the canceling is done
-    here. A session that has seen the file stays halted to its end; remove the file before the next one starts.
+    here, where each run trades. A session that has seen the file stays halted to its end, and none starts until it is
+    cleared.
     """
     from mdslib.config import load_settings
-    from mdslib.live.halt import venue_of, write_halt
+    from mdslib.live.halt import clear_halt, find_runs, venues, write_halt
 
     settings = load_settings()
     folder = folder or settings.runs
+    if clear:
+        for file in clear_halt(folder):
+            _say(f"cleared: {file} is gone; a session that has seen it stays halted to its end")
+        return
     file = write_halt(folder, why)
-    _say(f"halted: {file} forbids new orders; remove it before the next session")
+    _say(f"halted: {file} forbids new orders; before the next session, run: mds halt --clear {folder}")
     if not no_cancel:
-        _say(cancel_at_broker(trade_url or venue_of(folder) or settings.trade_url))
+        _cancel_at([trade_url] if trade_url else venues(folder) or [settings.trade_url])
+    if not find_runs(folder) and folder.resolve() != settings.runs.resolve():
+        raise ConfigError(
+            f"{folder} holds no run, so nothing that runs sees {file}; name a run's folder, or that of all"
+        )
+
+
+def _cancel_at(urls: list[str]) -> None:
+    """Cancel at each address, however the others answer; a local exchange that has gone took its orders with it."""
+    from mdslib.errors import BrokerError, MdsError
+    from mdslib.feeds.connect import is_loopback
+
+    failed: list[str] = []
+    for url in urls:
+        try:
+            _say(f"{cancel_at_broker(url)} at {url}")
+        except MdsError as error:
+            gone = isinstance(error, BrokerError) and error.status is None and is_loopback(url) and len(urls) > 1
+            if gone:
+                _say(f"the local exchange at {url} does not answer: {error}")
+            else:
+                failed.append(f"{url}: {error}")
+    if failed:
+        raise BrokerError(f"not canceled at {'; '.join(failed)}; cancel at the venue's own page")
 
 
 def cancel_at_broker(url: str) -> str:

@@ -6,16 +6,20 @@ import os
 from pathlib import Path
 
 from mdslib.errors import SessionError
-from mdslib.live.verdict import replace_file
+from mdslib.live.verdict import ExitCode, Verdict, replace_file
 
 HALT = "HALT"
 LONGEST = 500  # characters of a reason that go onto the tape
 VENUE = "venue"  # in the run folder: the trading API that its orders went to
 
 
-def halt_files(run_dir: Path) -> tuple[Path, Path]:
-    """Return the files that halt a run: its own, and the one of all runs beside it."""
-    return run_dir / HALT, run_dir.parent / HALT
+def halt_files(run_dir: Path) -> tuple[Path, ...]:
+    """Return the files that halt a run: its own, and those of the two folders above it.
+
+    So the folder ``runs`` halts ``runs/DATE-MODEL`` and ``runs/demo/DATE-MODEL-TIME`` alike.
+    """
+    folder = run_dir.absolute()
+    return folder / HALT, folder.parent / HALT, folder.parent.parent / HALT
 
 
 def halted(files: tuple[Path, ...]) -> bool:
@@ -36,6 +40,74 @@ def why_halted(files: tuple[Path, ...]) -> str:
     except (OSError, KeyError) as error:  # gone again, not ours to read, or an owner without a name
         return f"mds halt ({error})"
     return f"mds halt by {who}: {why}" if why else f"mds halt by {who}"
+
+
+def refuse_if_halted(run_dir: Path) -> None:
+    """Raise `SessionError` if a halt file is there before a session starts: it would be denied every order.
+
+    Raises
+    ------
+    SessionError
+        It names the file, who wrote it and why, and how to clear it.
+    """
+    file = next((file for file in halt_files(run_dir) if file.exists()), None)
+    if file is not None:
+        raise SessionError(
+            f"this run may not start: {file} forbids new orders ({why_halted((file,))}); "
+            f"if that is over, run: mds halt --clear {file.parent}"
+        )
+
+
+def clear_halt(folder: Path) -> list[Path]:
+    """Remove the halt files of a folder and of the runs below it, and return them.
+
+    Raises
+    ------
+    SessionError
+        Where there is none, or one can't be removed.
+    """
+    found = [file for file in (folder / HALT, *(place / HALT for place in _below(folder))) if file.exists()]
+    if not found:
+        raise SessionError(f"{folder} is not halted: there is no {HALT} in it or in a run below; nothing to clear")
+    for file in found:
+        try:
+            file.unlink()
+        except OSError as error:
+            raise SessionError(f"{file} can't be removed ({error.strerror}); remove it by hand") from error
+    return found
+
+
+def find_runs(folder: Path) -> list[Path]:
+    """Return the run folders that a halt of this folder reaches: itself, or those one and two levels below."""
+    return [place for place in (folder, *_below(folder)) if _is_run(place)]
+
+
+def venues(folder: Path) -> list[str]:
+    """Return the trading APIs at which runs of a folder may have working orders, each once.
+
+    Those are the runs whose session has not said how it ended, and the ones that ended with orders at work. A run that
+    is named itself is always among them.
+    """
+    told = [venue_of(run) for run in find_runs(folder) if run == folder or _may_have_orders(run)]
+    return [url for url in dict.fromkeys(told) if url]
+
+
+def _below(folder: Path) -> list[Path]:
+    return [place for pattern in ("*", "*/*") for place in sorted(folder.glob(pattern)) if place.is_dir()]
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / VENUE).is_file() or (folder / "tape").is_dir()
+
+
+def _may_have_orders(run: Path) -> bool:
+    try:
+        verdict = Verdict.read(run)
+    except SessionError:  # a damaged verdict proves nothing
+        return True
+    if verdict is None or verdict.by != "session":  # whoever wrote it could not know
+        return True
+    return verdict.code in (ExitCode.ORDERS_LEFT, ExitCode.RECORD)
 
 
 def write_halt(folder: Path, why: str) -> Path:

@@ -27,7 +27,7 @@ from mdslib.live.closeout import Closeout
 from mdslib.live.conclude import books, interrupts, judged, unrecorded
 from mdslib.live.display import Display
 from mdslib.live.engine import Engine
-from mdslib.live.halt import VENUE, halt_files, halted, why_halted
+from mdslib.live.halt import VENUE, halt_files, halted, refuse_if_halted, why_halted
 from mdslib.live.keeper import Keeper
 from mdslib.live.log import SessionLog
 from mdslib.live.orderstream import OrderStream
@@ -153,6 +153,7 @@ class Session:
         """
         plan = self.plan
         refuse_if_blocked(plan.run_dir.parent)
+        refuse_if_halted(plan.run_dir)
         make_folder(plan.run_dir)
         with recording(plan.run_dir / VENUE):
             replace_file(plan.run_dir / VENUE, plan.trade_url + "\n")
