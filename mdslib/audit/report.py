@@ -15,6 +15,7 @@ class Outcome(findings.Outcome):
     PASSED = "passed", "✓"
     FAILED = "failed", "✗"
     NOT_COMPARABLE = "not comparable", "?"  # it should have been compared, and could not be: nobody has proved the day
+    NOTED = "noted", "!"  # found and named; it takes nothing from the record's truth
     NOT_COMPARED = "not compared", "-"  # there is nothing to compare with; what else was compared stands
 
 

@@ -109,7 +109,7 @@ class _Compared:
             return self._of_sent("", _first(self._told, self._balance, 1), instruments)
         if (self._balance < 0).any():
             at = _first(self._codes, self._balance, -1)
-            return f"; first: {_said(self._tape[at], instruments)}, record {int(self._tape[at]['seq'])}"
+            return f"; first: {said_of(self._tape[at], instruments)}, record {int(self._tape[at]['seq'])}"
         streamed = self._codes[~self._fetched]
         there = np.flatnonzero(np.isin(self._told, streamed))
         apart = np.flatnonzero(self._told[there] != streamed[: len(there)])
@@ -117,7 +117,7 @@ class _Compared:
 
     def _of_sent(self, what: str, at: int, instruments: Sequence[Instrument]) -> str:
         place = int(self._places[at])
-        return f"{what}; first: {_said(self._sent[place], instruments)}, number {place + 1} of those sent"
+        return f"{what}; first: {said_of(self._sent[place], instruments)}, number {place + 1} of those sent"
 
     def summary(self) -> str:
         """Say that all is right, and what was filled in or came twice."""
@@ -170,7 +170,8 @@ def _first(codes: np.ndarray, balance: np.ndarray, sign: int) -> int:
     return int(np.flatnonzero(wrong[codes] > 0)[0])
 
 
-def _said(record: np.void, instruments: Sequence[Instrument]) -> str:
+def said_of(record: np.void, instruments: Sequence[Instrument]) -> str:
+    """Name a market event: kind, symbol, time and its main values."""
     kind, k, time = Kind(int(record["kind"])), int(record["instrument"]), int(record["ts_event"])
     symbol = instruments[k].symbol if k < len(instruments) else f"instrument {k}"
     seconds, rest = divmod(time, 1_000_000_000)

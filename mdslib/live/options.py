@@ -24,6 +24,7 @@ OPTIONS: dict[str, Any] = {
     "warm_up": "",  # "open": a session that starts in mid-day is told first what happened since the open, orders held
     "mute_after": 30.0,  # s of quiet that never make a socket suspicious; 0: no watchdog
     "max_queue": 100_000,  # frames that may wait; beyond, they are dropped and fetched later
+    "check_history": "auto",  # after the close, the tape against the venue's history: "yes", "no"; auto: a real venue's
     "max_age": 2.0,  # s; a restart sends decisions up to this age, and records older ones as EXPIRED
     "resolve_within": 30.0,  # s; a restart takes an order that the venue does not know by then as never arrived
     "accept_changed_model": False,  # go on with a tape of other code, parameters or limits, with a fresh state
@@ -93,6 +94,7 @@ _RULES: dict[str, Rule] = {
     "warm_up": _one_of("", "open"),
     "mute_after": _seconds(86_400.0),
     "max_queue": _whole(1, 10**9),
+    "check_history": _one_of("auto", "yes", "no"),
     "max_age": _seconds(86_400.0),
     "resolve_within": _seconds(3600.0),
     "accept_changed_model": _FLAG,

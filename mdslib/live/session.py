@@ -19,7 +19,6 @@ from mdslib.audit.refold import fold_of
 from mdslib.clock import Clock, WallClock, monotonic_ns
 from mdslib.desk import Desk
 from mdslib.errors import BrokerError, MdsError, SessionError, TapeError
-from mdslib.events import Kind
 from mdslib.live.batch import HALT
 from mdslib.live.begin import check_clock, header_of, make_folder, open_tape, opening_records
 from mdslib.live.changed import retire
@@ -38,7 +37,7 @@ from mdslib.live.report import DayReport
 from mdslib.live.runner import HEARTBEAT, STOP
 from mdslib.live.simlink import SimLink
 from mdslib.live.verdict import recording, replace_file
-from mdslib.live.wiring import make_keeper
+from mdslib.live.wiring import CHANNEL, make_keeper, past_checked
 from mdslib.live.workers import Workers
 from mdslib.protocols import Position, Records
 from mdslib.store.auditblock import refuse_if_blocked
@@ -53,7 +52,6 @@ if TYPE_CHECKING:
 SWITCH = 0.0002  # s; with the interpreter's default of 5 ms a hand-over between busy threads costs 2 ms at the median
 TICK = 0.25  # s between two looks of the main thread
 READY = 20.0  # s for the order stream to come up
-CHANNEL = {Kind.TRADE: "trades", Kind.QUOTE: "quotes", Kind.BAR: "bars"}
 
 
 class Session:
@@ -373,7 +371,8 @@ class Session:
             raise unrecorded(engine)
         if engine.link is not None:
             _flush_sent(plan.trade_url, log)
-        report = DayReport.of(plan, engine, books(broker, engine), self.opening_cash, self.others)
+        asked = books(broker, engine) + past_checked(plan, engine, log)
+        report = DayReport.of(plan, engine, asked, self.opening_cash, self.others)
         verdict = judged(engine, report, plan.run_dir)
         log("verdict", code=int(verdict.code), reason=verdict.reason)
         return report

@@ -1,21 +1,30 @@
-"""What keeps a session's market feed alive, wired from its plan."""
+"""What a session asks of the venue's market data, wired from its plan: the feed's keeper, a look back at the end."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mdslib.clock import Clock
+import numpy as np
+
+from mdslib.audit.report import AuditReport, Finding, Outcome
+from mdslib.clock import Clock, monotonic_ns
+from mdslib.errors import FeedError, MdsError
+from mdslib.events import Kind
+from mdslib.feeds.backfill import WITH_HISTORY
 from mdslib.live.engine import Engine
 from mdslib.live.filler import LAG, Filler
 from mdslib.live.keeper import Keeper
 from mdslib.live.orderflow import Log
 from mdslib.live.plan import LivePlan
 from mdslib.live.simlink import SimLink
+from mdslib.store.tapereader import TapeReader
 
 if TYPE_CHECKING:
     from mdslib.feeds.alpaca_socket import CpquantFeed
     from mdslib.feeds.backfill import Backfill
 
+LOOK_BACK = 60.0  # s that the look back at the day may take; the supervisor waits for 120 s without a heartbeat
+CHANNEL = {Kind.TRADE: "trades", Kind.QUOTE: "quotes", Kind.BAR: "bars"}
 # The feed whose history holds what a stream has sent; a stream that is not here has none.
 HISTORY = {"iex": "iex", "sip": "sip", "delayed_sip": "sip"}
 
@@ -65,3 +74,34 @@ def _history(plan: LivePlan, feed: CpquantFeed, clock: Clock) -> Backfill:
 
     history = CpquantHistory(plan.data_url, HISTORY[plan.feed], timeout=10.0, clock=clock)
     return Backfill(history, plan.instruments, (*feed.kinds, *feed.besides))
+
+
+def past_checked(plan: LivePlan, engine: Engine, log: Log) -> AuditReport:
+    """Compare the tape with the venue's own history after the close; where it can't be asked, say so and no more."""
+    from mdslib.audit.history import compare_history
+    from mdslib.feeds.alpaca_history import CpquantHistory
+    from mdslib.feeds.backfill import Backfill, slices
+
+    wanted = plan.options["check_history"]
+    if wanted == "no" or (wanted == "auto" and engine.link is not None) or plan.feed not in HISTORY:
+        return AuditReport("", ())
+    channels = tuple(CHANNEL[kind] for kind in plan.strategy.market_kinds if CHANNEL[kind] in WITH_HISTORY)
+    with TapeReader(plan.run_dir / "tape") as tape:
+        records = np.array(tape.records())
+    seen = records["ts_event"][np.isin(records["kind"], (int(Kind.TRADE), int(Kind.BAR)))]
+    if not channels or not len(seen):
+        return AuditReport("", ())
+    start, end = int(seen.min()), min(plan.session.close + 1, int(seen.max()) + 1)
+    try:
+        past = Backfill(CpquantHistory(plan.data_url, HISTORY[plan.feed], timeout=10.0), plan.instruments, channels)
+        now = engine.clock.now()
+        deadline, parts = monotonic_ns() + int(LOOK_BACK * 1e9), []
+        for begin, stop in slices(start, end, end):
+            if monotonic_ns() > deadline:
+                raise FeedError(f"the venue's history was not read to its end within {LOOK_BACK:g} s")
+            parts.append(past.fetch(begin, min(stop, end), now))
+        past.close()
+    except MdsError as error:
+        log("history-not-compared", error=str(error))
+        return AuditReport("", (Finding("history", Outcome.NOT_COMPARED, str(error)),))
+    return compare_history(records, np.concatenate(parts), plan.instruments)

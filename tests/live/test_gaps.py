@@ -294,3 +294,12 @@ def test_one_session_an_account_on_a_machine(tmp_path: Path) -> None:
     report = rehearse(data, "volume_modulo", tmp_path / "run", sim=FAST, during=second)
     assert met == [406]
     assert report.audit.ok
+
+
+def test_single_messages_that_were_lost_without_a_sign_are_named_by_the_venue_s_history(tmp_path: Path) -> None:
+    script = fault("drop", after="10m", times=5) + "chance = 0.02\n"
+    report = day(tmp_path / "run", script, check_history="yes")
+    assert report.audit.ok, "\n".join(report.audit.lines())
+    missing = sorted(set(range(1, TRADES + 1)) - set(everything(report)))
+    assert len(missing) == 5
+    assert finding(report, "history").startswith("4,000 events in the venue's history, 5 of them never came; first: ")
