@@ -110,8 +110,14 @@ class TradeUpdates:
         self._heard = monotonic_ns()
         return frame
 
+    def _send(self, message: dict[str, Any], what: str) -> None:
+        try:
+            self._connection.send(json.dumps(message))
+        except Exception as error:
+            raise FeedError(f"Alpaca order stream ended before {what}: {why_closed(error)}") from None
+
     def _authenticate(self) -> None:
-        self._connection.send(json.dumps({"action": "auth", "key": self._key, "secret": self._secret}))
+        self._send({"action": "auth", "key": self._key, "secret": self._secret}, "the authentication")
         reply = decode(self._receive(self._timeout, "the authentication"))
         _check_error(reply)
         status = (reply.get("data") or {}).get("status")
@@ -123,7 +129,7 @@ class TradeUpdates:
             )
 
     def _listen(self, sink: Callable[[Update], None]) -> None:
-        self._connection.send(json.dumps({"action": "listen", "data": {"streams": ["trade_updates"]}}))
+        self._send({"action": "listen", "data": {"streams": ["trade_updates"]}}, "the subscription")
         deadline = monotonic_ns() + int(self._timeout * 1e9)
         while True:
             left = max((deadline - monotonic_ns()) / 1e9, 0.0)

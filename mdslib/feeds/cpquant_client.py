@@ -6,6 +6,8 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from mdslib.clock import Clock
+from mdslib.errors import FeedError
+from mdslib.feeds.connect import why_closed
 
 if TYPE_CHECKING:
     from mdslib.config import Credentials
@@ -46,8 +48,17 @@ class ClientSocket:
         return frame
 
     def send(self, text: str) -> None:
-        """Send a text."""
-        self._connection.send(text)
+        """Send a text.
+
+        Raises
+        ------
+        FeedError
+            If the connection has ended.
+        """
+        try:
+            self._connection.send(text)
+        except Exception as error:
+            raise FeedError(f"Alpaca data stream ended before a request: {why_closed(error)}") from None
 
     def close(self) -> None:
         """Close the connection."""

@@ -9,6 +9,7 @@ import threading
 import time
 
 import pytest
+from websockets.exceptions import ConnectionClosedError
 
 from mdslib.brokers.alpaca import AlpacaBroker
 from mdslib.brokers.alpaca_orders import UpdateDecoder
@@ -191,6 +192,32 @@ def test_mute_venue_is_given_up_in_bounded_time(stream_host):
     with pytest.raises(FeedError, match=r"did not answer the authentication within 0.2 s"):
         AlpacaBroker(stream_host(lambda connection: connection.recv() and connection.recv()), timeout=0.2).stream(print)
     assert time.monotonic() - begin < 3
+
+
+@pytest.mark.parametrize(("sends", "what"), [(0, "the authentication"), (1, "the subscription")])
+def test_a_cut_right_after_connecting_is_a_loss_like_any_other(monkeypatch, sends, what):
+    class Cut:
+        """A connection that ends before its so many-th request."""
+
+        left = sends
+
+        def send(self, _text):
+            if not self.left:
+                raise ConnectionClosedError(None, None)
+            self.left -= 1
+
+        def recv(self, _timeout):
+            return AUTHORIZED
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr("mdslib.brokers.alpaca_stream.open_websocket", lambda *_: Cut())
+    broker = AlpacaBroker("http://127.0.0.1:9", timeout=2.0)
+    said = f"Alpaca order stream ended before {what}: the connection was cut without a closing frame"
+    with pytest.raises(FeedError, match=said):
+        broker.stream(print)
+    broker.close()
 
 
 def test_close_from_another_thread_ends_the_stream_without_an_error(stream_host):

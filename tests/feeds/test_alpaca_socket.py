@@ -12,12 +12,13 @@ import threading
 import time
 
 import pytest
+from websockets.exceptions import ConnectionClosedError
 
 from mdslib.clock import SteppedClock
 from mdslib.config import Credentials
 from mdslib.errors import ConfigError, CredentialError, FeedError, FeedRefused
 from mdslib.feeds.alpaca_socket import CpquantFeed
-from mdslib.feeds.cpquant_client import make_client
+from mdslib.feeds.cpquant_client import ClientSocket, make_client
 
 KEY, SECRET = "AKtestkey0000000000", "secret-that-must-never-be-seen"
 TRADE = {"T": "t", "S": "SPY", "i": 1, "x": "V", "p": 145.5, "s": 17, "c": ["@"], "z": "B", "t": "2026-01-05T14:31:00Z"}
@@ -348,6 +349,23 @@ def test_close_from_another_thread_ends_run_without_an_error(venue):
     stream.run(lambda records: closer.start())
     closer.join(5)
     assert not closer.is_alive()
+
+
+def test_a_cut_before_a_request_is_a_loss_like_any_other():
+    class Cut:
+        def recv(self, _timeout=None):
+            raise AssertionError("nothing is awaited of a connection that has ended")
+
+        def send(self, _text):
+            raise ConnectionClosedError(None, None)
+
+    socket = ClientSocket(Cut(), SteppedClock(0))
+    said = "Alpaca data stream ended before a request: the connection was cut without a closing frame"
+    with pytest.raises(FeedError, match=said):
+        socket.send("{}")
+    client = make_client(socket, "ws://127.0.0.1", Credentials("AK", "secret"))
+    with pytest.raises(FeedError, match=said):
+        client.subscribe_trades(["SPY"])
 
 
 def test_after_a_disconnect_open_connects_anew_and_counters_go_on(venue):
