@@ -257,7 +257,7 @@ def test_a_feed_that_is_refused_for_good_after_it_broke_off_ends_the_session(tmp
     assert of_kind(report, Kind.CONTROL)["code"].tolist() == [2]
     assert left == {"canceled"}
     assert report.audit.ok, "\n".join(report.audit.lines())
-    assert code_of(run) is ExitCode.VENUE
+    assert code_of(run) is ExitCode.CONFIG  # refused for good: starting again can't help
 
 
 def run_with(session: Session, exchange: Exchange, during) -> object:
