@@ -75,9 +75,7 @@ def test_wrong_usage_is_one_line_and_2(
     assert err.count("\n") == 1
 
 
-def test_a_deliberate_error_is_one_line_and_2(
-    command: list[BaseException], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_deliberate_error_is_one_line_and_2(command: list[BaseException], capsys: pytest.CaptureFixture[str]) -> None:
     command.append(DataError("trades.zip must hold one file,\nreceived 2; take the vendor's"))
     assert run(["probe"]) == 2
     assert capsys.readouterr().err == "mds: error: trades.zip must hold one file, received 2; take the vendor's\n"

@@ -140,9 +140,7 @@ def test_a_session_past_its_time_is_stopped_cleanly_and_still_counts_as_hung(not
     verdict = supervise(Plan(notebook(SESSION), tmp_path, guards=Guards(run=4)))
     assert (tmp_path / "ended").exists()
     assert verdict.code is ExitCode.KERNEL
-    assert verdict.reason == (
-        "the session did not end by itself within 4 s (the session had said: ended cleanly)"
-    )
+    assert verdict.reason == ("the session did not end by itself within 4 s (the session had said: ended cleanly)")
 
 
 def test_twenty_thousand_printed_lines_neither_fail_the_run_nor_are_lost(notebook: Make, tmp_path: Path) -> None:
