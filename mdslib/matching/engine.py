@@ -72,6 +72,7 @@ class MatchingEngine:
 
     Examples
     --------
+    >>> from mdslib.events import TimeInForce
     >>> engine = MatchingEngine(1, latency=1)
     >>> engine.submit(0, 0, 5.0, math.nan, TimeInForce.DAY, tag=7)
     <Reject.NONE: 0>
