@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 import signal
@@ -127,7 +128,8 @@ def test_the_day_ends_well_and_says_where_its_files_lie(done: Run) -> None:
     lines = done.out.splitlines()
     assert lines[0] == f"session of {DATE}: volume_modulo; files in {done.run_dir}"
     assert "OK (0): the session closed; audit passed" in lines
-    assert lines[-1] == f"notebook: {done.run_dir / 'live.ipynb'}"
+    assert lines[-2] == f"notebook: {done.run_dir / 'live.ipynb'}"
+    assert lines[-1] == f"sealed: {hashlib.sha256((done.run_dir / 'manifest.json').read_bytes()).hexdigest()}"
     assert done.err == ""
     assert (done.verdict.code, done.verdict.by) == (ExitCode.OK, "session")
     assert done.verdict.details["events"] == 3_000
