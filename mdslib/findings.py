@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import html
-import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
+
+from mdslib.strictjson import dumps
 
 YES, NO = 0, 1  # exit codes
 
@@ -128,4 +129,4 @@ class Findings(ABC):
 
     def to_json(self) -> str:
         """Return it as one JSON object."""
-        return json.dumps(self.to_dict(), ensure_ascii=False)
+        return dumps(self.to_dict(), ensure_ascii=False)

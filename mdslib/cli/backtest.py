@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json as json_module
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from mdslib.strictjson import dumps
 
 
 def backtest_command(
@@ -57,7 +58,7 @@ def backtest_command(
         flatten=flatten or None,
     )
     figures = result.to_json()
-    text = json_module.dumps(figures) if json else table(figures | {"sessions": span(figures["sessions"])})
+    text = dumps(figures) if json else table(figures | {"sessions": span(figures["sessions"])})
     sys.stdout.write(f"{text}\n")
 
 

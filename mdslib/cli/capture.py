@@ -30,9 +30,9 @@ def replay_command(
 
     report = replay_capture(path, venue)
     if json:
-        import json as writer
+        from mdslib.strictjson import dumps
 
-        sys.stdout.write(writer.dumps(report.as_dict()) + "\n")
+        sys.stdout.write(dumps(report.as_dict()) + "\n")
     else:
         sys.stdout.write(_table(report))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +9,7 @@ import typer
 
 from mdslib.errors import ConfigError, DataError
 from mdslib.store.parquet import ParquetStore
+from mdslib.strictjson import dumps
 
 import_app = typer.Typer(help="Import recorded market data into the store.", no_args_is_help=True)
 data_app = typer.Typer(help="List and make what the store holds.", no_args_is_help=True)
@@ -55,7 +55,7 @@ def list_command(
     opened = _opened(store)
     rows = opened.list()
     if as_json:
-        typer.echo(json.dumps(rows, indent=1))
+        typer.echo(dumps(rows, indent=1))
         return
     for row in rows:
         name = f"{row['venue']}:{row['symbol']}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import keyword
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ import typer
 from mdslib.config import load_settings
 from mdslib.errors import ConfigError
 from mdslib.strategy.discovery import Found, list_models, model_folders
+from mdslib.strictjson import dumps
 
 TEMPLATE = '''"""{title}: what it bets on, in one sentence."""
 
@@ -60,7 +60,7 @@ def models_command(
     """
     found = [_described(model) for model in list_models(model_folders(load_settings().models))]
     if as_json:
-        typer.echo(json.dumps(found, indent=1))
+        typer.echo(dumps(found, indent=1))
         return
     width = max((len(model["name"]) for model in found), default=0)
     for model in found:

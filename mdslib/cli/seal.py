@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_module
 import re
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Annotated
 import typer
 
 from mdslib.errors import ConfigError
+from mdslib.strictjson import dumps
 
 
 def seal_command(
@@ -47,7 +47,7 @@ def verify_command(
             name: [{"name": f.name, "outcome": f.outcome.value, "text": f.text} for f in findings]
             for name, findings in found.items()
         }
-        sys.stdout.write(json_module.dumps({"ok": ok, "runs": runs}) + "\n")
+        sys.stdout.write(dumps({"ok": ok, "runs": runs}) + "\n")
     else:
         for name, findings in found.items():
             sys.stdout.write("\n".join([name, *(f"  {finding.line()}" for finding in findings)]) + "\n")

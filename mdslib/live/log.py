@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from pathlib import Path
 from typing import Any
 
 from mdslib.clock import Clock
+from mdslib.strictjson import dumps
 
 
 class SessionLog:
@@ -33,7 +33,7 @@ class SessionLog:
 
     def __call__(self, event: str, **fields: Any) -> None:
         """Write one line."""
-        line = json.dumps({"ts": self._clock.now(), "event": event, **fields}, default=str)
+        line = dumps({"ts": self._clock.now(), "event": event, **fields}, default=str)
         with self._lock:
             if self._file.closed:
                 return

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from mdslib import errors
+from mdslib.strictjson import dumps
 
 VERDICT = "verdict.json"
 
@@ -87,7 +88,7 @@ class Verdict:
 
     def to_json(self, indent: int | None = None) -> str:
         """Return it as ``verdict.json`` has it."""
-        return json.dumps(asdict(self) | {"code": int(self.code), "meaning": self.code.name}, indent=indent)
+        return dumps(asdict(self) | {"code": int(self.code), "meaning": self.code.name}, indent=indent)
 
     def write(self, run_dir: Path) -> Path:
         """Write ``verdict.json`` whole or not at all, and return its path.

@@ -16,6 +16,7 @@ from typing import Any
 from mdslib.audit import AuditReport
 from mdslib.clock import wall_ns
 from mdslib.errors import AuditError, ConfigError
+from mdslib.strictjson import dumps
 
 BLOCK = "AUDIT_FAILED"
 LOG = "audit_cleared.jsonl"
@@ -42,7 +43,7 @@ def mark_failed(runs_dir: Path, report: AuditReport, run: str = "") -> Path:
     path = runs_dir / BLOCK
     told = {"when": _now(), "run": run, **report.to_dict()}
     with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(told, ensure_ascii=False) + "\n")
+        file.write(dumps(told, ensure_ascii=False) + "\n")
         file.flush()
         os.fsync(file.fileno())
     return path
@@ -96,7 +97,7 @@ def clear(runs_dir: Path, why: str) -> int:
     failed = _entries(path)
     entry = {"when": _now(), "who": getpass.getuser(), "why": why.strip(), "failed": failed}
     with (runs_dir / LOG).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+        file.write(dumps(entry, ensure_ascii=False) + "\n")
         file.flush()
         os.fsync(file.fileno())
     path.unlink()
