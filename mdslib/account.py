@@ -117,15 +117,20 @@ def equity(account: Records) -> float:
 
 @jit
 def gross_exposure(account: Records, k: int, qty: float, price: float) -> float:
-    """Return the sum of absolute position + open x price, with `qty` more of instrument `k` at `price`."""
+    """Return the largest sum of absolute positions x price that may come, with `qty` more of instrument `k` at `price`.
+
+    Of what works, everything on one side may fill and nothing on the other: it is not set off.
+    """
     gross = 0.0
     for j in range(len(account)):
         a = account[j]
-        units = a.position + a.open_qty
+        more = qty if j == k else 0.0
+        highest = a.position + a.buys + max(a.parked, 0.0) + max(more, 0.0)
+        lowest = a.position - a.sells + min(a.parked, 0.0) + min(more, 0.0)
+        units = max(abs(highest), abs(lowest))
         px = a.last_px if a.last_px == a.last_px else a.avg_px
         if j == k:
-            units += qty
             px = price
         if units != 0.0:
-            gross += abs(units) * px
+            gross += units * px
     return gross

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mdslib.account import equity, gross_exposure
+from mdslib.account import DUST, equity, gross_exposure
 from mdslib.errors import ConfigError, did_you_mean
 from mdslib.instruments import on_grid
 from mdslib.jit import jit, jit_inner, jit_quiet
@@ -65,13 +65,14 @@ class Limits(NamedTuple):
     max_order_notional : float
         Largest quantity x reference price of one order.
     max_position : float
-        Largest absolute position that may result, open orders included, in one instrument.
+        Largest absolute position that may result in one instrument, if all orders on that side fill and none on the
+        other.
     max_orders_per_minute : int
         Orders in any 60 s of event time; the venue allows 200 requests.
     price_collar : float
         Largest distance of a limit price from the last price, as a fraction of it.
     leverage : float
-        Largest gross exposure over equity.
+        Largest gross exposure over equity, counted likewise.
     duplicate_ns : int
         An equal order (instrument, quantity, limit) within so many ns is denied; off, since a model may mean it.
     session : int
@@ -134,11 +135,18 @@ def check_state(risk: Records, account: Records, k: int, qty: float) -> int:
         return 13
     if state & SOME_HALTED and account[k].halted != 0:
         return 14
-    if state & TRADING == 1:
-        before = account[k].position + account[k].open_qty
-        if abs(before + qty) >= abs(before) or (before + qty) * before < 0.0:
-            return 3
+    if state & TRADING == 1 and not _reduces(account, k, qty):
+        return 3
     return 0
+
+
+@jit_quiet
+def _reduces(account: Records, k: int, qty: float) -> bool:
+    """Tell whether an order can only bring the position nearer to flat, whichever of our orders fill."""
+    a = account[k]
+    if qty < 0.0:
+        return bool(a.position - a.sells + qty >= -DUST)
+    return bool(a.position + a.buys + qty <= DUST)
 
 
 @jit_quiet
@@ -186,7 +194,7 @@ def check_order(
     qty: float,
     limit: float,
 ) -> tuple[int, float, float]:
-    """Check one order against every limit.
+    """Check one order against the trading state and every limit.
 
     Parameters
     ----------
@@ -209,8 +217,27 @@ def check_order(
     reason = check_state(risk, account, k, qty)
     if reason != 0:
         return reason, 0.0, qty
-    last = account[k].last_px
+    return check_limits(limits, risk, recent, hours, account, ts, k, qty, limit)
+
+
+@jit
+def check_limits(
+    limits: Limits,
+    risk: Records,
+    recent: np.ndarray,
+    hours: np.ndarray,
+    account: Records,
+    ts: int,
+    k: int,
+    qty: float,
+    limit: float,
+) -> tuple[int, float, float]:
+    """Check one order against the limits alone, as `check_order` does; going flat asks for no more."""
+    a = account[k]
+    last = a.last_px
     price = limit if limit == limit else last
+    if price != price and a.position * qty < 0.0:  # what closes has at least the price that it was opened at
+        price = a.avg_px
     if limits.session != 0 and not in_session(risk, hours, ts):
         return 4, 0.0, 0.0
     if limits.max_order_qty > 0.0 and abs(qty) > limits.max_order_qty:
@@ -218,11 +245,14 @@ def check_order(
     # Written as `not <=`: an order that nothing prices yet is nan here, and is not let through.
     if limits.max_order_notional > 0.0 and not abs(qty) * price <= limits.max_order_notional:
         return 6, limits.max_order_notional, abs(qty) * price
-    before = account[k].position + account[k].open_qty
-    after = before + qty
-    nearer = abs(after) <= abs(before) and after * before >= 0.0
-    if limits.max_position > 0.0 and abs(after) > limits.max_position and not nearer:
-        return 7, limits.max_position, abs(after)
+    if limits.max_position > 0.0:
+        # The worst that may come: all that works on this side fills, and nothing on the other.
+        if qty > 0.0:
+            reach = a.position + a.buys + max(a.parked, 0.0) + qty
+        else:
+            reach = a.sells - a.position - min(a.parked, 0.0) - qty
+        if reach > limits.max_position:
+            return 7, limits.max_position, reach
     if limits.max_orders_per_minute > 0:
         n = risk[0].sent
         if n >= len(recent) and ts - recent[n % len(recent)] < MINUTE:

@@ -76,13 +76,17 @@ def test_equity_counts_positions_at_the_last_price_and_without_one_at_the_averag
     assert equity(account) == 1000.0 + 10.0 + 10.0
 
 
-def test_gross_exposure_counts_open_orders_and_the_order_in_question() -> None:
+def test_gross_exposure_is_the_largest_that_may_come_of_what_works_and_the_order_in_question() -> None:
     account = new_account(2)
     account["last_px"] = [10.0, 20.0]
     apply_fill(account, 0, 5.0, 10.0, 0.0)
+    account["sells"] = [2.0, 3.0]
     account["open_qty"] = [-2.0, -3.0]
-    assert gross_exposure(account, 0, 0.0, 10.0) == 3 * 10.0 + 3 * 20.0
-    assert gross_exposure(account, 0, 4.0, 11.0) == 7 * 11.0 + 3 * 20.0
+    assert gross_exposure(account, 0, 0.0, 10.0) == 5 * 10.0 + 3 * 20.0, "the sale may never fill"
+    assert gross_exposure(account, 0, 4.0, 11.0) == 9 * 11.0 + 3 * 20.0
+    assert gross_exposure(account, 0, -9.0, 11.0) == 6 * 11.0 + 3 * 20.0, "both sales may"
+    account["parked"] = [0.0, -4.0]
+    assert gross_exposure(account, 1, -1.0, 20.0) == 5 * 10.0 + 8 * 20.0, "and what waits for a close"
 
 
 @given(st.lists(st.tuples(st.integers(-20, 20).filter(bool), st.integers(1, 200)), max_size=40))

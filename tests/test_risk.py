@@ -76,7 +76,7 @@ PASS = (0, 0.0, 0.0)
             "POSITION: max_position is 10, the position would be 11",
         ),
         (
-            Desk(limits(max_position=10.0), position=5.0, open_qty=4.0),
+            Desk(limits(max_position=10.0), position=5.0, open_qty=4.0, buys=4.0),
             2,
             NAN,
             Denial.POSITION,
@@ -89,6 +89,21 @@ PASS = (0, 0.0, 0.0)
             NAN,
             Denial.POSITION,
             "POSITION: max_position is 10, the position would be 11",  # nearer, but on the other side
+        ),
+        (
+            Desk(limits(max_position=10.0), position=5.0, open_qty=0.0, buys=4.0, sells=4.0),
+            2,
+            NAN,
+            Denial.POSITION,  # the sale that works may never fill
+            "POSITION: max_position is 10, the position would be 11",
+        ),
+        (Desk(limits(max_position=10.0), position=5.0, open_qty=0.0, buys=5.0, sells=5.0), -1, NAN, Denial.NONE, ""),
+        (
+            Desk(limits(max_position=10.0), position=-5.0, sells=3.0, buys=8.0, parked=-2.0, open_qty=3.0),
+            -1,
+            NAN,
+            Denial.POSITION,  # what waits for a close counts as well
+            "POSITION: max_position is 10, the position would be 11",
         ),
         (Desk(limits(price_collar=0.05)), 1, 105.0, Denial.NONE, ""),
         (Desk(limits(price_collar=0.05)), 1, NAN, Denial.NONE, ""),
@@ -108,6 +123,13 @@ PASS = (0, 0.0, 0.0)
             "BUYING_POWER: leverage allows 2,000,000.00 of gross exposure, it would be 2,000,100.00",
         ),
         (Desk(limits(leverage=0.5), position=9000.0, cash=100_000.0), -1, NAN, Denial.NONE, ""),  # over it, but nearer
+        (
+            Desk(limits(leverage=2.0), buys=15_000.0, sells=15_000.0),
+            5_001,
+            NAN,
+            Denial.BUYING_POWER,  # nothing that works is set off against what works on the other side
+            "BUYING_POWER: leverage allows 2,000,000.00 of gross exposure, it would be 2,000,100.00",
+        ),
     ],
 )
 def test_each_limit_speaks_with_its_value_and_the_orders(
@@ -128,6 +150,13 @@ def test_an_order_that_nothing_prices_yet_does_not_pass_a_limit_on_its_value(nam
     assert reason in (Denial.ORDER_NOTIONAL, Denial.BUYING_POWER)
     assert math.isnan(value)
     assert desk.check(1.0, 10.0) == PASS
+
+
+def test_a_close_that_nothing_prices_has_the_price_that_it_was_opened_at() -> None:
+    desk = Desk(limits(max_order_notional=1000.0), last_px=NAN, position=20.0, avg_px=80.0)
+    assert desk.check(-12.0) == PASS
+    assert desk.check(-13.0) == (Denial.ORDER_NOTIONAL, 1000.0, 1040.0)
+    assert desk.check(1.0)[0] == Denial.ORDER_NOTIONAL, "what opens has none"
 
 
 def test_the_order_rate_counts_any_sixty_seconds_exactly() -> None:
@@ -173,22 +202,26 @@ def test_without_sessions_nothing_passes_the_session_limit() -> None:
 
 
 @pytest.mark.parametrize(
-    ("position", "open_qty", "qty", "passes"),
+    ("position", "buys", "sells", "qty", "passes"),
     [
-        (10.0, 0.0, -1.0, True),
-        (10.0, 0.0, -10.0, True),
-        (10.0, 0.0, -11.0, False),  # through flat
-        (10.0, 0.0, 1.0, False),
-        (10.0, -10.0, -1.0, False),  # it is being closed already
-        (-10.0, 0.0, 10.0, True),
-        (-10.0, 0.0, -1.0, False),
-        (0.0, 0.0, 1.0, False),
+        (10.0, 0.0, 0.0, -1.0, True),
+        (10.0, 0.0, 0.0, -10.0, True),
+        (10.0, 0.0, 0.0, -11.0, False),  # through flat
+        (10.0, 0.0, 0.0, 1.0, False),
+        (10.0, 0.0, 10.0, -1.0, False),  # it is being closed already
+        (10.0, 5.0, 0.0, -11.0, False),  # the purchase that works may never fill
+        (10.0, 0.0, 4.0, 1.0, False),  # nor the sale
+        (0.3, 0.0, 0.2, -0.1, True),  # what floats leave over is nothing
+        (-10.0, 0.0, 0.0, 10.0, True),
+        (-10.0, 4.0, 0.0, 7.0, False),
+        (-10.0, 0.0, 0.0, -1.0, False),
+        (0.0, 0.0, 0.0, 1.0, False),
     ],
 )
 def test_reducing_lets_only_orders_through_that_go_nearer_to_flat(
-    position: float, open_qty: float, qty: float, passes: bool
+    position: float, buys: float, sells: float, qty: float, passes: bool
 ) -> None:
-    desk = Desk(OFF, position=position, open_qty=open_qty)
+    desk = Desk(OFF, position=position, buys=buys, sells=sells, open_qty=buys - sells)
     desk.risk[0]["state"] = TradingState.REDUCING
     assert desk.check(qty) == (PASS if passes else (Denial.REDUCING, 0.0, qty))
 

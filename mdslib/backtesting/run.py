@@ -34,7 +34,7 @@ from mdslib.matching import (
 from mdslib.protocols import Records
 from mdslib.risk import Limits, make_limits
 from mdslib.strategy.contract import Strategy
-from mdslib.strategy.decide import DECISION, Core, flatten_now, new_core, resume
+from mdslib.strategy.decide import DECISION, RETRY, Core, flatten_now, is_stuck, new_core, resume
 from mdslib.strategy.discovery import find_model
 from mdslib.strategy.driver import load_driver, strategy_fingerprint
 from mdslib.strategy.fold import FREE, check_count, guarded, state_of
@@ -52,7 +52,7 @@ DEFAULT_LIMITS = Limits()
 ROOM = 4096  # decisions and fills that there is room for at first, beside a quarter of the events
 MARGIN = 128  # what one row may write before the loop asks for room; see mdslib.strategy.source
 ENDLESS = 100_000  # more decisions than this within one instant, and than all before it, are no trading
-_EXPIRE, _FLATTEN, _RESUME = 0, 1, 2
+_EXPIRE, _FLATTEN, _RESUME, _AGAIN = 0, 1, 2, 3
 
 
 def backtest(
@@ -282,8 +282,10 @@ class _Run:
             if what == _RESUME:
                 resume(self.core.account, self.core.risk)
                 continue
-            if what == _FLATTEN:
-                self.cursor[1] = flatten_now(self.core, row, ts, self.out, self.cursor[1])
+            if what == _AGAIN and not is_stuck(self.core.account):
+                continue
+            if what in (_FLATTEN, _AGAIN):
+                self.cursor[1] = flatten_now(self.core, self.limits or FREE, row, ts, self.out, self.cursor[1])
             elif self.books.count[0] > 0:
                 self.cursor[2] = end_session(self.books, ts, self.fills, self.cursor[2])
             self.cursor[5], self.cursor[6] = 1, ts
@@ -299,6 +301,7 @@ class _Run:
         marks = [(s.close, _EXPIRE) for s in sessions]
         if self.flatten is not None:
             marks += [(s.close - self.flatten, _FLATTEN) for s in sessions] + [(s.open, _RESUME) for s in sessions]
+            marks += [(ts, _AGAIN) for s in sessions for ts in range(s.close - self.flatten + RETRY, s.close, RETRY)]
         time = self.market.time
         sides: dict[int, Literal["left", "right"]] = {_EXPIRE: "right"}
         # In the order of rows: where days follow each other without a break, one's close is the next one's open.

@@ -36,8 +36,8 @@ def live_command(
 
     Exit codes: 0 the session ended well, or there is none today; 1 the audit failed; 2 a setting or credential is
     wrong; 3 the model raised or answered nonsense; 4 the feed or the broker failed; 5 the kernel died or hung;
-    6 a cell outside the session failed; 7 orders of the run still work at the venue; 8 the disk is full; 130 and 143
-    interrupted or terminated before a clean end.
+    6 a cell outside the session failed; 7 orders still work at the venue, or the day did not end flat; 8 the disk is
+    full; 130 and 143 interrupted or terminated before a clean end.
     """
     given = dict(locals())  # every option above, by its name
     from mdslib.config import credentials

@@ -108,18 +108,20 @@ def verdict_of(engine: Engine, report: DayReport) -> Verdict:
     wrong = "; ".join(f.line() for f in audit.findings if f.outcome is not Outcome.PASSED)
     venue_failed = isinstance(failure, FeedError | BrokerError)  # another start asks the venue again
     if _may_fill(report.audit, engine) and not venue_failed:
-        return Verdict(ExitCode.ORDERS_LEFT, f"{engine.reason}; {wrong}", "session", details)
+        return Verdict(ExitCode.LEFT_OPEN, f"{engine.reason}; {wrong}", "session", details)
     if audit.verdict == Outcome.FAILED.value or (failure is None and not audit.ok):
         return Verdict(ExitCode.AUDIT_FAILED, f"audit {audit.verdict}: {wrong}", "session", details)
     if failure is not None:
         code = ExitCode.MODEL_RAISED if isinstance(failure, ModelRaised | ModelError) else exit_code(type(failure))
-        left = f"; {wrong}" if _may_fill(report.audit, engine) else ""
-        return Verdict(code, f"{failure}{left}", "session", details)
-    said = "; ".join(part for part in (engine.reason, report.halt, f"audit {audit.summary()}") if part)
+        left = wrong if _may_fill(report.audit, engine) else ""
+        said = "; ".join(part for part in (str(failure), report.held_over, left) if part)
+        return Verdict(code, said, "session", details)
+    parts = (engine.reason, report.held_over, report.halt, f"audit {audit.summary()}")
+    said = "; ".join(part for part in parts if part)
     if not len(report.market):  # where somebody ended it early, there was perhaps no time for one
         code = ExitCode.CONFIG if engine.reason == CLOSED else ExitCode.OK
         return Verdict(code, f"{_no_event(engine, report)}; {said}", "session", details)
-    return Verdict(ExitCode.OK, said, "session", details)
+    return Verdict(ExitCode.LEFT_OPEN if report.held_over else ExitCode.OK, said, "session", details)
 
 
 def _no_event(engine: Engine, report: DayReport) -> str:

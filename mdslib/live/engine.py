@@ -41,6 +41,7 @@ from mdslib.live.writer import Writer
 from mdslib.protocols import Records, Update
 from mdslib.store.tapefile import TapeWriter
 from mdslib.strategy import Fold
+from mdslib.strategy.decide import is_stuck
 from mdslib.tape import Side, SideKind
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ class Engine:
         self._reading_until = 0  # monotonic time until which it only hands over
         self._heard = 0  # monotonic time of the last frame
         self._handed_over = self._taken_over = 0  # frames that went through the mailbox
-        self._due = Due(fold.strategy, session, flatten)
+        self._due = Due(fold.strategy, session, flatten, lambda: is_stuck(fold.account))
         self._flatten_on_stop = flatten_on_stop
         self._look = direct_look()
         self._checkpoints = Checkpoints(self.writer)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from mdslib.account import DUST
 from mdslib.audit.report import AuditReport
 from mdslib.desk import ENDING
 from mdslib.errors import AuditError, MdsError
@@ -16,6 +17,7 @@ from mdslib.events import Kind
 from mdslib.instruments import Instrument
 from mdslib.live.batch import HALT, RESUME
 from mdslib.live.day_audit import audit_run
+from mdslib.live.ending import CLOSED
 from mdslib.live.latency import Latency
 from mdslib.protocols import Position, Records
 from mdslib.store.tapereader import TapeReader
@@ -51,6 +53,8 @@ class DayReport:
         What ended or halted the session, if anything did.
     commands : tuple of Command
         What a person or the session commanded: halt, reduce, go flat, resume.
+    flattens : bool
+        The day was to end flat.
     """
 
     title: str
@@ -67,6 +71,7 @@ class DayReport:
     reason: str
     feed_counts: dict[str, int]
     commands: tuple[Command, ...]
+    flattens: bool
 
     @classmethod
     def of(
@@ -91,6 +96,7 @@ class DayReport:
             to_answer=engine.workers.to_answer,
             reason=engine.reason,
             commands=commands,
+            flattens=plan.flatten is not None,
             feed_counts={"order calls that failed": len(engine.workers.failures), **engine.tally.feed},
         )
 
@@ -105,6 +111,15 @@ class DayReport:
             elif command.code == RESUME:
                 found = ""
         return found
+
+    @cached_property
+    def held_over(self) -> str:
+        """What is still held at the close of a day that was to end flat; empty where nothing is, or it ended early."""
+        if not self.flattens or self.reason != CLOSED:
+            return ""
+        ends = {i.symbol: float(self.positions(k)[1][-1]) for k, i in enumerate(self.instruments)}
+        held = [f"{symbol} {qty:+g}" for symbol, qty in ends.items() if abs(qty) > DUST]
+        return f"not flat at the close: {', '.join(held)} is still held, close it there" if held else ""
 
     # Data of the plots -------------------------------------------------------------------------------------------
 

@@ -32,7 +32,7 @@ class ExitCode(IntEnum):
     VENUE = 4  # the feed or the broker failed; starting again may help
     KERNEL = 5  # the notebook's kernel died, hung, or did not end in time
     NOTEBOOK = 6  # a cell outside the session raised, or the notebook ended without a verdict
-    ORDERS_LEFT = 7  # orders of the run still work at the venue, or nobody knows: cancel them there
+    LEFT_OPEN = 7  # orders of the run still work at the venue, or nobody knows; or the day did not end flat: look there
     RECORD = 8  # the disk is full, or the run folder is not writable: free it; what was recorded before is safe
     INTERRUPTED = 130  # Ctrl-C before the session had begun, or before it could end cleanly
     TERMINATED = 143  # SIGTERM, or a closed terminal, likewise

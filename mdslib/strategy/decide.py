@@ -7,6 +7,7 @@ closed (a flip, where the venue refuses it in one order) is `parked` and follows
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -17,13 +18,25 @@ from mdslib.events import Status, TimeInForce, Verb
 from mdslib.instruments import Instrument
 from mdslib.jit import jit, jit_hot, jit_inner, jit_quiet, records
 from mdslib.protocols import Records
-from mdslib.risk import HELD, RISK, SOME_HALTED, TRADING, Limits, check_grid, check_order, check_state, count_order
+from mdslib.risk import (
+    HELD,
+    RISK,
+    SOME_HALTED,
+    TRADING,
+    Limits,
+    check_grid,
+    check_limits,
+    check_order,
+    check_state,
+    count_order,
+)
 
 ORDER, TARGET, CANCEL = int(Verb.ORDER), int(Verb.TARGET), int(Verb.CANCEL)
 RELEASE = int(Verb.RELEASE)
 IOC = int(TimeInForce.IOC)
 CANCELED, ENDED = int(Status.CANCELED), int(Status.EXPIRED)  # canceled, rejected, expired
 RELEASED = 8  # legs from this number on are the desk's own: what it releases, and going flat
+RETRY = 15_000_000_000  # ns from a look at a close that was refused to the next; see `is_stuck`
 ABSURD = 1e12  # units; no order of that size is meant
 
 DECISION = np.dtype(
@@ -230,13 +243,48 @@ def book(account: Records, k: int, status: int, last_qty: float, last_px: float,
 
 
 @jit_quiet
-def release(account: Records, risk: Records, k: int, seq: int, ts: int, out: Records, n: int) -> int:
-    """Send what waited for a close, or the close at the end of the day; return how many decisions are written now."""
+def at_once(limits: Limits, account: Records, k: int, qty: float) -> float:
+    """Return as much of a close as the limits on one order let pass, in whole lots; the rest follows its fill."""
     a = account[k]
-    if a.flatten != 0:
+    price = a.last_px if a.last_px == a.last_px else a.avg_px
+    size = abs(qty)
+    if limits.max_order_qty > 0.0:
+        size = min(size, limits.max_order_qty)
+    if limits.max_order_notional > 0.0 and price > 0.0:
+        size = min(size, limits.max_order_notional / price)
+    if size < abs(qty):
+        lot = a.lot if size >= a.lot else a.fraction
+        if lot > 0.0:
+            size = math.floor(size / lot + 1e-9) * lot
+    if size < DUST:  # not even a lot passes: the limit says so
+        return qty
+    return size if qty > 0.0 else -size
+
+
+@jit_quiet
+def release(
+    account: Records,
+    risk: Records,
+    recent: np.ndarray,
+    hours: np.ndarray,
+    limits: Limits,
+    k: int,
+    seq: int,
+    ts: int,
+    out: Records,
+    n: int,
+) -> int:
+    """Send what waited for a close, or the close at the end of the day; return how many decisions are written now.
+
+    Both pass the limits like every order, at the prices and the rate of their own moment. Going flat asks for no
+    trading state: it is a command, and a gap or a halted instrument is no reason to stay in.
+    """
+    a = account[k]
+    closing = a.flatten != 0
+    if closing:
         if a.buys != 0.0 or a.sells != 0.0 or a.position == 0.0:
             return n
-        qty = -a.position
+        qty = at_once(limits, account, k, -a.position)
     else:
         qty = a.parked
         if a.position * qty < 0.0:
@@ -244,16 +292,34 @@ def release(account: Records, risk: Records, k: int, seq: int, ts: int, out: Rec
                 drop_parked(account, k)
             return n
         drop_parked(account, k)
-        if check_state(risk, account, k, qty) != 0:
-            return n
     n = note(ORDER, k, qty, np.nan, 0, seq, ts, k, 8 + k, account, out, n)
-    out[n - 1].verb = RELEASE
+    d = out[n - 1]
+    d.verb = RELEASE
+    reason, value = 0 if closing else check_state(risk, account, k, qty), qty
+    bound = 0.0
+    if reason == 0:
+        risk[0].last_instrument = -1  # nobody repeats himself here
+        reason, bound, value = check_limits(limits, risk, recent, hours, account, ts, k, qty, np.nan)
+    if reason != 0:
+        deny(d, reason, bound, value)
+        return n
+    count_order(risk, recent, ts, k, qty, np.nan)
     reserve(account, k, qty)
     return n
 
 
 @jit_quiet
-def flatten(account: Records, risk: Records, seq: int, ts: int, out: Records, n: int) -> int:
+def flatten(
+    account: Records,
+    risk: Records,
+    recent: np.ndarray,
+    hours: np.ndarray,
+    limits: Limits,
+    seq: int,
+    ts: int,
+    out: Records,
+    n: int,
+) -> int:
     """Go flat: cancel what works, close what is held, and let nothing in that opens; one instrument after the other."""
     if risk[0].state & TRADING == 0:
         risk[0].state |= 1
@@ -264,8 +330,14 @@ def flatten(account: Records, risk: Records, seq: int, ts: int, out: Records, n:
         if a.buys != 0.0 or a.sells != 0.0:
             n = note(CANCEL, k, 0.0, np.nan, 0, seq, ts, k, 8 + k, account, out, n)
         else:
-            n = release(account, risk, k, seq, ts, out, n)
+            n = release(account, risk, recent, hours, limits, k, seq, ts, out, n)
     return n
+
+
+def is_stuck(account: Records) -> bool:
+    """Tell whether a position is to be closed and nothing is on its way to close it: a close was refused or denied."""
+    left = (account["flatten"] != 0) & (account["position"] != 0.0)
+    return bool((left & (account["buys"] == 0.0) & (account["sells"] == 0.0)).any())
 
 
 @jit_quiet
@@ -319,9 +391,9 @@ def count_decisions(decisions: Records) -> int:
 
 
 @jit
-def flatten_now(core: Core, seq: int, ts: int, out: Records, n: int) -> int:
+def flatten_now(core: Core, limits: Limits, seq: int, ts: int, out: Records, n: int) -> int:
     """Call `flatten` from outside a driver."""
-    return flatten(core.account, core.risk, seq, ts, out, n)
+    return flatten(core.account, core.risk, core.recent, core.hours, limits, seq, ts, out, n)
 
 
 __all__ = ["ACCOUNT", "DECISION", "Core", "book", "flatten", "new_core", "note", "release", "reserve", "resume"]

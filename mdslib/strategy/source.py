@@ -165,7 +165,7 @@ def _take_update(strategy: Strategy, shape: Shape) -> str:
     if shape.split or shape.flatten:  # a close that was rejected is not sent again by itself: it would be without end
         text += (
             f"    if account[k].parked != 0.0 or (account[k].flatten != 0 and status != {int(Status.REJECTED)}):\n"
-            "        cursor[1] = release(account, risk, k, seq, ts, out, cursor[1])\n"
+            "        cursor[1] = release(account, risk, recent, hours, limits, k, seq, ts, out, cursor[1])\n"
         )
     if Kind.UPDATE in strategy.steps:
         text += (
@@ -272,10 +272,11 @@ _OWN_RECORDS = """\
         elif (what == {denied} and r.code >= 256) or what == {expired}:
             free(account, int(r.instrument), r.f0)
             if account[int(r.instrument)].parked != 0.0:
-                cursor[1] = release(account, risk, int(r.instrument), r.seq, r.ts_event, out, cursor[1])
+                cursor[1] = release(account, risk, recent, hours, limits, int(r.instrument), r.seq, r.ts_event, out,
+                                    cursor[1])
         elif what == {control}:
             if r.code == 3:
-                cursor[1] = flatten(account, risk, r.seq, r.ts_event, out, cursor[1])
+                cursor[1] = flatten(account, risk, recent, hours, limits, r.seq, r.ts_event, out, cursor[1])
             elif r.code == 0:
                 resume(account, risk)
             else:

@@ -248,7 +248,7 @@ def test_an_order_that_the_venue_does_not_cancel_is_named_and_the_session_is_not
     assert all(order["client_order_id"] in working.text for order in left)
     verdict = Verdict.read(run)
     assert verdict is not None
-    assert verdict.code is ExitCode.ORDERS_LEFT
+    assert verdict.code is ExitCode.LEFT_OPEN
     assert verdict.reason.startswith("a person or the supervisor asked for it; ✗ working: ")
     assert (tmp_path / "AUDIT_FAILED").exists(), "a person must have looked before the next start"
 

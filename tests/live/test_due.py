@@ -29,8 +29,8 @@ def ticking():
     return ticks
 
 
-def new_due() -> Due:
-    return Due(ticking(), (OPEN, CLOSE), FLAT)
+def new_due(flat: int = FLAT, *, stuck: bool = False) -> Due:
+    return Due(ticking(), (OPEN, CLOSE), flat, lambda: stuck)
 
 
 def told(due: Due, now: int) -> list[tuple[int, str, int]]:
@@ -72,3 +72,29 @@ def test_timers_of_a_time_when_nothing_ran_are_left_out_but_going_flat_is_not() 
     late = new_due()
     assert late.join(CLOSE) == 5
     assert told(late, CLOSE + SECOND) == [], "after the close there is nobody to sell to"
+
+
+def test_a_close_that_was_refused_is_tried_again_every_fifteen_seconds_until_the_close() -> None:
+    due = new_due(150 * SECOND, stuck=True)
+    found = [ts for now in range(100, 201) for ts, kind, _ in told(due, now * SECOND) if kind == "CONTROL"]
+    assert found == [150, 165, 180, 195]
+    assert due.wake is None
+
+
+def test_nothing_is_tried_again_where_something_is_on_its_way_or_nothing_is_held() -> None:
+    due = new_due(150 * SECOND)
+    assert [ts for ts, kind, _ in told(due, CLOSE) if kind == "CONTROL"] == [150]
+
+
+def test_of_several_looks_that_are_due_at_once_the_last_counts_and_comes_before_timers_of_its_time() -> None:
+    due = new_due(145 * SECOND, stuck=True)
+    told(due, 150 * SECOND)
+    assert told(due, 191 * SECOND) == [
+        (160, "TIMER", 0), (190, "CONTROL", 0), (190, "TIMER", 0), (190, "TIMER", 1),
+    ]  # fmt: skip
+
+
+def test_a_restart_does_not_repeat_the_looks_that_the_tape_has_passed() -> None:
+    again = new_due(150 * SECOND, stuck=True)
+    again.done(np.concatenate([control_record(FLATTEN, 150 * SECOND, 0), control_record(0, 170 * SECOND, 0)]))
+    assert [ts for ts, kind, _ in told(again, 182 * SECOND) if kind == "CONTROL"] == [180]

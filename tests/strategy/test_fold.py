@@ -19,6 +19,7 @@ from mdslib.events import RECORD, Kind, Status, Verb
 from mdslib.risk import Denial, Limits, TradingState, make_limits
 from mdslib.strategy import Fold, Strategy
 from mdslib.strategy.answers import Answer, Leg
+from mdslib.strategy.decide import is_stuck
 from mdslib.strategy.market import market_of
 from mdslib.table import MarketData, trades
 
@@ -321,6 +322,48 @@ def test_go_flat_cancels_first_and_closes_when_nothing_works_any_more() -> None:
     assert (int(close["verb"]), float(close["qty"])) == (Verb.RELEASE, -2.0)
 
 
+def test_a_close_passes_the_limits_on_one_order_in_pieces() -> None:
+    """At 100.00, 450.00 is worth 4 shares; the rest follows each fill."""
+    fold = Fold(by_size, instruments=SPY, limits=make_limits(max_order_notional=450.0, session=0))
+    fold.feed(np.concatenate([other(Kind.OPENING, f0=-9.0, f1=100.0, f2=CASH), market(4)]))
+    assert flat(fold)[["qty", "denied"]].tolist() == [(4.0, 0)]
+    assert fold.feed(update(Status.PARTIALLY_FILLED, 1.0, 100.0, 3.0))["qty"].tolist() == []
+    assert fold.feed(update(Status.FILLED, 3.0, 100.0))["qty"].tolist() == [4.0]
+    assert fold.feed(update(Status.FILLED, 4.0, 100.0))["qty"].tolist() == [1.0]
+    assert len(fold.feed(update(Status.FILLED, 1.0, 100.0))) == 0
+    assert float(fold.account[0]["position"]) == 0.0
+
+
+def test_a_fraction_that_is_held_is_closed_in_whole_lots_first() -> None:
+    spy = [Instrument("SPY", fractionable=True)]
+    fold = Fold(by_size, instruments=spy, limits=make_limits(max_order_qty=2.0, session=0))
+    fold.feed(np.concatenate([other(Kind.OPENING, f0=2.25, f1=100.0, f2=CASH), market(4)]))
+    assert flat(fold)["qty"].tolist() == [-2.0]
+    assert fold.feed(update(Status.FILLED, -2.0, 100.0))["qty"].tolist() == [-0.25]
+
+
+def test_a_close_of_which_no_lot_passes_is_denied_by_the_limit_that_speaks() -> None:
+    fold = Fold(by_size, instruments=SPY, limits=make_limits(max_order_notional=50.0, session=0))
+    fold.feed(np.concatenate([other(Kind.OPENING, f0=3.0, f1=100.0, f2=CASH), market(4)]))
+    assert flat(fold)[["verb", "qty", "denied", "bound", "value"]].tolist() == [
+        (Verb.RELEASE, -3.0, Denial.ORDER_NOTIONAL, 50.0, 300.0)
+    ]
+    assert is_stuck(fold.account), "so it is looked at again"
+    assert float(fold.account[0]["sells"]) == 0.0
+
+
+def test_going_flat_is_stuck_only_where_nothing_is_on_its_way() -> None:
+    fold = Fold(by_size, instruments=SPY)
+    fold.feed(other(Kind.OPENING, f0=7.0))
+    assert not is_stuck(fold.account), "nobody wants it flat"
+    flat(fold)
+    assert not is_stuck(fold.account), "the close works"
+    fold.feed(update(Status.REJECTED, leaves=-7.0))
+    assert is_stuck(fold.account)
+    fold.feed(other(Kind.CONTROL, 2))
+    assert not is_stuck(fold.account), "a halt ends it"
+
+
 def test_a_close_that_was_rejected_is_not_sent_again_by_itself() -> None:
     fold = Fold(by_size, instruments=SPY)
     fold.feed(other(Kind.OPENING, f0=7.0))
@@ -376,6 +419,20 @@ def test_a_flip_is_split_into_a_close_and_an_open_after_its_fill() -> None:
     (release,) = fold.feed(update(Status.FILLED, -5.0, 100.0))
     assert (int(release["verb"]), float(release["qty"])) == (Verb.RELEASE, -5.0)
     assert (float(fold.account[0]["open_qty"]), float(fold.account[0]["parked"])) == (-5.0, 0.0)
+
+
+def test_the_second_half_of_a_flip_passes_the_limits_of_its_own_moment() -> None:
+    limits = make_limits(max_orders_per_minute=1, session=0)
+    fold = Fold(
+        to_target, to_target.make_params(shares=-5.0), instruments=SPY, split_flips=True, limits=limits, cash=CASH
+    )
+    fold.feed(other(Kind.OPENING, f0=8.0, f2=CASH))
+    fold.feed(market(1))
+    filled = update(Status.FILLED, -8.0, 100.0)
+    filled["ts_event"] = 10 * 10**9
+    assert fold.feed(filled)[["verb", "qty", "denied"]].tolist() == [(Verb.RELEASE, -5.0, Denial.ORDER_RATE)]
+    assert (float(fold.account[0]["open_qty"]), float(fold.account[0]["parked"])) == (0.0, 0.0)
+    assert fold.feed(market(1, start=62))[["verb", "qty", "denied"]].tolist() == [(Verb.TARGET, -5.0, 0)]
 
 
 @pytest.mark.parametrize(

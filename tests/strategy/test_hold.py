@@ -152,7 +152,7 @@ def test_a_flip_whose_close_fills_in_a_gap_does_not_open() -> None:
     fold = Fold(by_size, instruments=SPY, split_flips=True)
     fold.feed(np.concatenate([record(Kind.OPENING, f0=3.0), trade(2)]))
     assert float(fold.account[0]["parked"]) == -2.0
-    assert denied(fold, GAP, update(Status.FILLED, -3.0), RESYNC) == []
+    assert denied(fold, GAP, update(Status.FILLED, -3.0), RESYNC) == [DENIED]
     assert (float(fold.account[0]["parked"]), float(fold.account[0]["open_qty"])) == (0.0, 0.0)
 
 
