@@ -69,7 +69,7 @@ class Due:
         """
         late = [mark for mark in self._marks if mark[0] < now and (mark[1] != _FLAT or now >= self._close)]
         self._marks = [mark for mark in self._marks if mark not in set(late)]
-        return len(late)
+        return sum(timer != _AGAIN for _, timer, _ in late)
 
     def records(self, now: int) -> list[Records]:
         """Return CONTROL and TIMER records whose time has come, stamped with the time that they were due at."""
