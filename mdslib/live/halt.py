@@ -107,7 +107,7 @@ def _may_have_orders(run: Path) -> bool:
         return True
     if verdict is None or verdict.by != "session":  # whoever wrote it could not know
         return True
-    return verdict.code in (ExitCode.ORDERS_LEFT, ExitCode.RECORD)
+    return verdict.code in (ExitCode.LEFT_OPEN, ExitCode.RECORD)
 
 
 def write_halt(folder: Path, why: str) -> Path:

@@ -88,7 +88,7 @@ def test_each_run_is_canceled_where_it_trades_once_and_ended_ones_are_left_alone
 @pytest.mark.parametrize(
     "verdict",
     [
-        Verdict(ExitCode.ORDERS_LEFT, "one works"),
+        Verdict(ExitCode.LEFT_OPEN, "one works"),
         Verdict(ExitCode.RECORD, "full"),
         Verdict(ExitCode.KERNEL, "it died", by="runner"),
     ],

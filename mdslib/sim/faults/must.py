@@ -13,7 +13,7 @@ from msgspec import Meta, Struct
 from mdslib.sim.faults.when import Duration
 
 # Exit codes of a live run, by name; `mdslib.live.verdict.ExitCode` has their numbers and meanings.
-Exit = Literal["OK", "AUDIT_FAILED", "CONFIG", "MODEL_RAISED", "VENUE", "ORDERS_LEFT"]
+Exit = Literal["OK", "AUDIT_FAILED", "CONFIG", "MODEL_RAISED", "VENUE", "LEFT_OPEN"]
 
 # What can be seen of a session in what it leaves behind.
 SEEN = {

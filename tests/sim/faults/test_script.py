@@ -147,7 +147,7 @@ def must(line: str) -> str:
         (fault("burst"), 'line 2: burst.for must say how long messages are held back, like for = "10s"'),
         (fault("http-cut", "half = true"), 'line 4: http-cut.half needs an answer to cut in half; add taken = "first"'),
         (must("exit = 'CONFIGG'"), "line 2: must.exit: expected one of OK, AUDIT_FAILED, CONFIG, MODEL_RAISED, VENUE, "
-                                   "ORDERS_LEFT, received 'CONFIGG'"),
+                                   "LEFT_OPEN, received 'CONFIGG'"),
         (must("see = ['gap', 'gop']"), "line 2: must.see: expected one of gap, backfill,"),
         (must("sea = []"), "line 2: must has no field 'sea'. Did you mean 'see'?"),
         (must("lasts = 3"), 'line 2: must.lasts: expected a length like "250ms"'),
