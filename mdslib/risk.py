@@ -45,6 +45,7 @@ class Denial(IntEnum):
     INSTRUMENT_HALTED = 14
     TICK = 15
     LOT = 16
+    REQUEST_RATE = 17  # the venue takes no more requests for now
 
 
 class TradingState(IntEnum):
@@ -301,6 +302,7 @@ _SENTENCES = {
     " in a DAY order",
     Denial.HALT_FILE: "a person halted trading (mds halt)",
     Denial.BACKFILL: "market events were missed and are being filled in; orders flow again once the feed is whole",
+    Denial.REQUEST_RATE: "the venue took no more requests in time, and later it is not the order that was meant",
     Denial.INSTRUMENT_HALTED: "the venue has halted trading in this instrument",
 }
 

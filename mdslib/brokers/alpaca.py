@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
+from mdslib.brokers.allowance import Allowance
 from mdslib.brokers.alpaca_orders import STATUSES, number, order_body, order_state
 from mdslib.brokers.alpaca_stream import VARIABLES, TradeUpdates
 from mdslib.errors import BrokerError, ConfigError, CredentialError, OrderRejected, OutcomeUnknown
@@ -40,6 +41,9 @@ class AlpacaBroker:
         Longest wait for a connection, and for an answer, s.
     allow_live : bool
         An address that is neither Alpaca's paper host nor on this machine is refused unless this is true.
+    allowance : Allowance, optional
+        How many requests a minute the venue takes; Alpaca's 200 by default. Every call waits for its turn, cancels
+        first, and for the pause that a 429 asks for.
 
     Attributes
     ----------
@@ -61,7 +65,13 @@ class AlpacaBroker:
     whose answer did not come is asked for by its client order id.
     """
 
-    def __init__(self, url: str | None = None, timeout: float = 5.0, allow_live: bool = False) -> None:
+    def __init__(
+        self,
+        url: str | None = None,
+        timeout: float = 5.0,
+        allow_live: bool = False,
+        allowance: Allowance | None = None,
+    ) -> None:
         from mdslib.brokers.alpaca_session import BoundedSession
         from mdslib.config import credentials
 
@@ -69,6 +79,7 @@ class AlpacaBroker:
         account = _cpquant_client()
         self.url = (url or account.alpaca_trade_url).rstrip("/")
         check_address(self.url, allow_live)
+        self.allowance = allowance if allowance is not None else Allowance()
         self._client = _trading_client()(
             account.alpaca_trade_public, account.alpaca_trade_secret, raw_data=True, url_override=self.url
         )
@@ -76,7 +87,7 @@ class AlpacaBroker:
             raise BrokerError(
                 "alpaca-py keeps its session or headers elsewhere now; install a version that mdslib was tested with"
             )
-        self._session = BoundedSession(self.url, timeout)
+        self._session = BoundedSession(self.url, timeout, self.allowance)
         self._client._session.close()
         self._client._session = self._session
         self._orders_url = f"{self.url}/v2/orders"
@@ -239,6 +250,7 @@ class AlpacaBroker:
     def close(self) -> None:
         """End `stream` and free the connections."""
         self.updates.close()
+        self.allowance.close()
         self._session.close()
 
     def _state(self, order: Any) -> OrderState:

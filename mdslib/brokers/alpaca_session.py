@@ -1,4 +1,4 @@
-"""The HTTP session below alpaca-py: every call is bounded in time, and no refused call is sent again.
+"""The HTTP session below alpaca-py: every call is bounded in time and rate, and no refused call is sent again.
 
 alpaca-py has no time limit and repeats any call, a POST too, on 429 and 504. It does so when it sees the answer; so
 this session raises before it can.
@@ -17,6 +17,8 @@ import requests.utils
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ProxyError, SSLError
+
+from mdslib.brokers.allowance import Allowance
 
 
 class HttpRefused(Exception):
@@ -56,11 +58,13 @@ class BoundedSession(requests.Session):
         Where the calls go.
     timeout : float
         Longest wait for the connection, and for the answer, s.
+    allowance : Allowance
+        Every call waits for a token of it; a DELETE, which cancels, goes first.
     """
 
-    def __init__(self, url: str, timeout: float) -> None:
+    def __init__(self, url: str, timeout: float, allowance: Allowance) -> None:
         super().__init__()
-        self._timeout = timeout
+        self._timeout, self._allowance = timeout, allowance
         # The environment is read once: requests would do it at every call, for a tenth of a millisecond, and would let
         # a .netrc file replace the keys.
         self.trust_env = False
@@ -81,7 +85,9 @@ class BoundedSession(requests.Session):
             If no answer came.
         """
         options.setdefault("timeout", self._timeout)
+        self._allowance.wait(urgent=method == "DELETE")
         answer = super().request(method, url, *args, **options)
+        self._allowance.answered(answer.status_code, answer.headers)
         if answer.status_code >= 300:  # a redirection is no answer either: alpaca-py forbids to follow it
             raise HttpRefused(answer.status_code, answer.content)
         return answer
@@ -100,12 +106,14 @@ class BoundedSession(requests.Session):
             If none came.
         """
         pool, target = self._straight.get(url) or self._find(url)
+        self._allowance.wait(urgent=False)
         try:
             answer = pool.urlopen(
                 "POST", target, body=body, headers=headers, retries=False, redirect=False, timeout=self._timeout
             )
         except HTTPError as error:
             raise NoAnswer(error) from error
+        self._allowance.answered(answer.status, answer.headers)
         if answer.status >= 300:
             raise HttpRefused(answer.status, answer.data)
         return answer.data

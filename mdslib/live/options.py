@@ -25,8 +25,9 @@ OPTIONS: dict[str, Any] = {
     "mute_after": 30.0,  # s of quiet that never make a socket suspicious; 0: no watchdog
     "max_queue": 100_000,  # frames that may wait; beyond, they are dropped and fetched later
     "check_history": "auto",  # after the close, the tape against the venue's history: "yes", "no"; auto: a real venue's
-    "max_age": 2.0,  # s; a restart sends decisions up to this age, and records older ones as EXPIRED
-    "resolve_within": 30.0,  # s; a restart takes an order that the venue does not know by then as never arrived
+    "max_age": 2.0,  # s; an older decision is not sent any more: by a restart, or where the venue takes no request
+    "requests_per_minute": None,  # that the venue takes; None: 200, and on a local exchange no limit. 0: none
+    "resolve_within": 30.0,  # s; an order of unknown outcome that the venue does not know by then has never arrived
     "accept_changed_model": False,  # go on with a tape of other code, parameters or limits, with a fresh state
 }
 
@@ -96,6 +97,9 @@ _RULES: dict[str, Rule] = {
     "max_queue": _whole(1, 10**9),
     "check_history": _one_of("auto", "yes", "no"),
     "max_age": _seconds(86_400.0),
+    "requests_per_minute": Rule(
+        "a whole number from 0 to 100,000", lambda value: value is None or _whole(0, 100_000).holds(value)
+    ),
     "resolve_within": _seconds(3600.0),
     "accept_changed_model": _FLAG,
 }

@@ -176,7 +176,7 @@ class Session:
 
     def _run(self, clock: Clock, link: SimLink | None, log: SessionLog) -> DayReport:
         plan = self.plan
-        broker, feed = self._broker(), self._feed(clock)
+        broker, feed = self._broker(link), self._feed(clock)
         try:
             # A local exchange sets the clock itself, so what its clock call says is only shown.
             allowed = float(plan.options["max_clock_skew"]) if link is None else float("inf")
@@ -197,7 +197,7 @@ class Session:
                     past = replay(tape.found, fold, desk)
                 engine = self.engine = self._engine(fold, desk, tape, clock, link, log, past)
                 threads = 1 if link is not None and link.lockstep else int(plan.options["workers"])
-                workers = engine.workers = Workers(broker, engine.on_answer, halt_files(plan.run_dir), threads)
+                workers = engine.workers = self._workers(engine, broker, threads)
                 engine.closeout = Closeout(broker, desk, engine.on_look)
                 broker.warm_up(threads)
                 keeper = make_keeper(plan, feed, engine, clock, link, log)
@@ -216,10 +216,25 @@ class Session:
 
     # Setting up --------------------------------------------------------------------------------------------------
 
-    def _broker(self) -> AlpacaBroker:
+    def _broker(self, link: SimLink | None) -> AlpacaBroker:
+        from mdslib.brokers.allowance import REQUESTS_A_MINUTE, Allowance
         from mdslib.brokers.alpaca import AlpacaBroker
 
-        return AlpacaBroker(self.plan.trade_url, allow_live=self.plan.allow_live)
+        asked = self.plan.options["requests_per_minute"]
+        requests = (REQUESTS_A_MINUTE if link is None else 0) if asked is None else int(asked)
+        return AlpacaBroker(self.plan.trade_url, allow_live=self.plan.allow_live, allowance=Allowance(requests))
+
+    def _workers(self, engine: Engine, broker: AlpacaBroker, threads: int) -> Workers:
+        options, lockstep = self.plan.options, engine.link is not None and engine.link.lockstep
+        return Workers(
+            broker,
+            engine.on_answer,
+            halt_files(self.plan.run_dir),
+            threads,
+            resolve_within=float(options["resolve_within"]),
+            allowance=broker.allowance,
+            max_age=float("inf") if lockstep else float(options["max_age"]),  # in lock-step no time goes by
+        )
 
     def _feed(self, clock: Clock) -> CpquantFeed:
         from mdslib.feeds.alpaca_socket import CpquantFeed

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from mdslib.brokers.allowance import Allowance
 from mdslib.clock import monotonic_ns
 from mdslib.desk import Order
 from mdslib.errors import BrokerError, CredentialError, MdsError, OrderRejected, OutcomeUnknown
@@ -20,7 +21,8 @@ from mdslib.risk import Denial
 
 RESOLVE_EVERY = 1.0  # s between two questions after an order of unknown outcome
 CANCEL_TRIES = 3
-RESOLVE_WITHIN = 30.0  # s; after that it is reported as never arrived, and trading only reduces
+LOOK = 0.05  # s between two looks for a cancel, while an order waits for its turn at the venue
+RESOLVE_WITHIN = 30.0  # s by default; after that it is reported as never arrived, and trading only reduces
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,19 @@ class Jobs:
                 with contextlib.suppress(IndexError):
                     return waiting.popleft()
 
+    def take_first(self) -> Job:
+        """Take a job that goes first if one waits; None otherwise."""
+        if not self._first:
+            return None
+        try:
+            self._bell.get_nowait()
+        except queue.Empty:  # another worker is about to take it
+            return None
+        with contextlib.suppress(IndexError):
+            return self._first.popleft()
+        self._bell.put(None)
+        return None
+
 
 class Workers:
     """A few threads that send orders and cancels in turn, and hand the answers to `tell`.
@@ -90,11 +105,29 @@ class Workers:
         Any of these forbids new orders.
     threads : int
         1 keeps the order of the orders.
+    resolve_within : float, optional
+        How long an order of unknown outcome is asked for, s; `RESOLVE_WITHIN` by default. These are asked for in a
+        thread of their own, so that other orders and cancels go on.
+    allowance : Allowance, optional
+        The broker's. Where an order or a question has to wait for its turn, cancels are not held up by it.
+    max_age : float
+        An order that could not leave within so many seconds is withheld: the market that it was meant for has gone.
     """
 
     def __init__(
-        self, broker: Broker, tell: Callable[[Answer], None], stop_files: tuple[Path, ...], threads: int
+        self,
+        broker: Broker,
+        tell: Callable[[Answer], None],
+        stop_files: tuple[Path, ...],
+        threads: int,
+        resolve_within: float | None = None,
+        allowance: Allowance | None = None,
+        max_age: float = float("inf"),
     ) -> None:
+        self._allowance, self._max_age = allowance, max_age
+        self._within = RESOLVE_WITHIN if resolve_within is None else resolve_within
+        self._unknown: list[tuple[Order, int]] = []  # of unknown outcome, each with its deadline, monotonic ns
+        self._resolver: threading.Thread | None = None
         self._broker, self._tell, self._stop_files = broker, tell, stop_files
         self._jobs = Jobs()
         self._open = 0
@@ -132,7 +165,7 @@ class Workers:
         self._ended.set()
         for _ in self._threads:
             self._jobs.put(None)
-        for thread in self._threads:
+        for thread in (*self._threads, *([self._resolver] if self._resolver is not None else [])):
             thread.join(timeout=10.0)
 
     def _work(self) -> None:
@@ -140,16 +173,39 @@ class Workers:
             job = self._jobs.get()
             if job is None:
                 return
-            try:
-                self._do(*job)
-            finally:
-                with self._lock:
-                    self._open -= 1
-                    if not self._open:
-                        self.idle.set()
+            self._finish(job)
+
+    def _finish(self, job: tuple[str, Order]) -> None:
+        try:
+            self._do(*job)
+        finally:
+            self._done()
+
+    def _done(self) -> None:
+        with self._lock:
+            self._open -= 1
+            if not self._open:
+                self.idle.set()
+
+    def _has_turn(self, verb: str) -> bool:
+        """Wait until the venue takes another request, and cancel meanwhile; tell an order if it has become too old."""
+        if self._allowance is None:
+            return True
+        began = 0
+        while (pause := self._allowance.pause(urgent=verb == "cancel")) > 0.0:
+            began = began or monotonic_ns()
+            if verb == "send" and monotonic_ns() - began > self._max_age * 1e9:
+                return False
+            if verb != "cancel" and (first := self._jobs.take_first()) is not None:
+                self._finish(first)
+            elif self._ended.wait(min(pause, LOOK)):
+                return True  # the session is over: the last calls are made without waiting
+        return True
 
     def _do(self, verb: str, order: Order) -> None:
-        if verb == "cancel":
+        if not self._has_turn(verb):
+            self._tell(Answer(order, withheld=Denial.REQUEST_RATE))
+        elif verb == "cancel":
             self._cancel(order)
         elif verb == "ask":
             self._ask(order)
@@ -176,20 +232,42 @@ class Workers:
             self._tell(Answer(order, state=state))
 
     def _resolve(self, order: Order) -> None:
-        """Ask by client order id until the venue knows the order, the deadline is over, or the session ends."""
-        deadline = monotonic_ns() + int(RESOLVE_WITHIN * 1e9)
-        while monotonic_ns() < deadline:
-            if self._ended.wait(RESOLVE_EVERY):
-                return
-            try:
-                state = self._broker.order(order.new.client_order_id)
-            except (BrokerError, CredentialError) as error:
-                self.failures.append(str(error))
-                continue
-            if state is not None:
-                self._tell(Answer(order, state=state, resolved=True))
-                return
-        self._tell(Answer(order, error=OrderRejected("never arrived at the venue"), resolved=True))
+        """Hand an order to the thread that asks for such: a worker that waits here would hold up orders and cancels."""
+        with self._lock:
+            self._open += 1
+            self._unknown.append((order, monotonic_ns() + int(self._within * 1e9)))
+            if self._resolver is None:
+                self._resolver = threading.Thread(target=self._ask_unknown, name="orders-unknown", daemon=True)
+                self._resolver.start()
+
+    def _ask_unknown(self) -> None:
+        """Ask for the orders of unknown outcome until the session ends; the body of a thread of its own."""
+        while not self._ended.wait(RESOLVE_EVERY):
+            for entry in list(self._unknown):
+                if self._ended.is_set():
+                    return
+                if self._resolved(*entry):
+                    with self._lock:
+                        self._unknown.remove(entry)
+                    self._done()
+
+    def _resolved(self, order: Order, deadline: int) -> bool:
+        """Ask by client order id; tell what the venue knows, or that its deadline is over."""
+        late = monotonic_ns() >= deadline
+        try:
+            state = self._broker.order(order.new.client_order_id)
+        except (BrokerError, CredentialError) as error:
+            self.failures.append(str(error))
+            state = None
+        # A fault of ours must not leave the others without an answer: this one is asked for again, until its deadline.
+        except Exception as error:
+            self.failures.append(f"{type(error).__name__}: {error}")
+            state = None
+        if state is not None:
+            self._tell(Answer(order, state=state, resolved=True))
+        elif late:
+            self._tell(Answer(order, error=OrderRejected("never arrived at the venue"), resolved=True))
+        return late or state is not None
 
     def _cancel(self, order: Order) -> None:
         """Ask to cancel; canceling twice does no harm, so a call without an answer is repeated."""

@@ -45,8 +45,8 @@ class Host:
         self.url = ""
         self.released = threading.Event()
 
-    def add(self, body: Any, status: int = 200) -> None:
-        self.queue.append((status, body))
+    def add(self, body: Any, status: int = 200, **headers: str) -> None:
+        self.queue.append((status, body, headers))
 
 
 @pytest.fixture
@@ -68,9 +68,11 @@ def host():
                 self.close_connection = True
                 self.connection.shutdown(socket.SHUT_RDWR)
                 return
-            status, body = what
+            status, body, headers = (*what, {})[:3]
             data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
             self.send_response(status)
+            for name, text in headers.items():
+                self.send_header(name.replace("_", "-"), text)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)

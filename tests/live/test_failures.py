@@ -23,7 +23,7 @@ from mdslib.errors import (
     TapeError,
 )
 from mdslib.events import Kind, Status
-from mdslib.live import Session, closeout, keeper, orderflow, workers
+from mdslib.live import Session, closeout, keeper, orderflow
 from mdslib.live.engine import Engine
 from mdslib.live.verdict import ExitCode, Verdict, exit_code
 from mdslib.protocols import Update
@@ -337,9 +337,8 @@ def test_an_answer_that_is_lost_makes_the_order_unknown_until_its_id_is_found(tm
 
 
 def test_a_request_that_is_lost_is_never_sent_again_and_trading_only_reduces(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(workers, "RESOLVE_WITHIN", 1.5)
     seen = []
 
     def lose_third(request: bytes) -> str:
@@ -351,7 +350,7 @@ def test_a_request_that_is_lost_is_never_sent_again_and_trading_only_reduces(
 
     data, run = made_trades(300), tmp_path / "run"
     with exchange_for(data, run, mode="lockstep") as exchange, Proxy(exchange.port, lose_third) as proxy:
-        given = parameters(exchange, data, run, "volume_modulo", trade_url=proxy.url)
+        given = parameters(exchange, data, run, "volume_modulo", trade_url=proxy.url, resolve_within=1.5)
         report = Session.from_parameters(**given).run()
         there = orders(exchange)
     unknown = of_kind(report, Kind.UNKNOWN)
