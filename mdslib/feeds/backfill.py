@@ -111,10 +111,14 @@ class Backfill:
         A record's ``instrument`` is the place in it.
     channels : sequence of str
         What is subscribed; those without a history are named in `without_history`.
+    closed_only : bool
+        The history never shows a bar before it has closed, so that no clock of ours has to judge that.
     """
 
-    def __init__(self, history: History, instruments: Sequence[Instrument], channels: Sequence[str]) -> None:
-        self._history = history
+    def __init__(
+        self, history: History, instruments: Sequence[Instrument], channels: Sequence[str], *, closed_only: bool = False
+    ) -> None:
+        self._history, self._closed_only = history, closed_only
         self._instruments = tuple(instruments)
         self._channels = tuple(channels)
 
@@ -134,7 +138,8 @@ class Backfill:
         Parameters
         ----------
         start, end, now : int
-            ns UTC; `now` is stamped as the time of receipt, and bars that close after it are left out.
+            ns UTC; `now` is stamped as the time of receipt, and bars that close after it are left out, unless the
+            history has closed ones only.
 
         Raises
         ------
@@ -144,7 +149,8 @@ class Backfill:
         parts = [part for k, instrument in enumerate(self._instruments) for part in self._of(k, instrument, start, end)]
         records = np.concatenate(parts) if parts else np.zeros(0, RECORD)
         records["ts_init"] = now
-        records = records[(records["kind"] != int(Kind.BAR)) | (records["ts_event"] <= now)]
+        if not self._closed_only:
+            records = records[(records["kind"] != int(Kind.BAR)) | (records["ts_event"] <= now)]
         merged: Records = records[np.argsort(records["ts_event"], kind="stable")]
         return merged
 

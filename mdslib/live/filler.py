@@ -75,10 +75,13 @@ class Filler:
         Open and close, ns UTC.
     sync : callable
         ``sync(event)`` sets the event once all that was handed over before is on the tape.
-    lag : float
-        How far the history may lag behind the stream, s; 0 for a local exchange.
     tally : Counter
         Where events that came twice, and holes that stay, are counted.
+    lag : float
+        How far the history may lag behind the stream, s; 0 for a local exchange.
+    ahead : int
+        How far `clock` may be ahead of the venue's, ns: what the history shows of a bar that closes in that time is
+        not the whole bar yet.
     """
 
     def __init__(
@@ -91,12 +94,14 @@ class Filler:
         sync: Callable[[threading.Event], None],
         tally: Counter[str],
         lag: float = LAG,
+        ahead: int = 0,
     ) -> None:
         self.closing = threading.Event()
         self.began = 0  # ns UTC; the first connection
         self._make, self._instruments, self._folder, self._clock = make, tuple(instruments), folder, clock
         self._open, self._close = session
         self._sync, self._lag, self._tally = sync, lag, tally
+        self._ahead = ahead
         self._backfill: Backfill | None = None
         self._cannot = "" if make is not None else "this feed has no history"
         self._guard = Known()
@@ -157,7 +162,7 @@ class Filler:
 
     def _piece(self, known: Known, begin: int, end: int, hole: Hole, stale: Callable[[], bool]) -> Piece | None:
         """Return one slice's events, or None where the history gives none of it."""
-        now = self._clock.now()
+        now = self._clock.now() - self._ahead
         records = self._fetched(begin, end, now, stale)
         if records is None:
             return None

@@ -180,7 +180,8 @@ class Session:
         try:
             # A local exchange sets the clock itself, so what its clock call says is only shown.
             allowed = float(plan.options["max_clock_skew"]) if link is None else float("inf")
-            log("venue-clock", ahead=round(check_clock(broker, clock, allowed), 3))
+            skew = check_clock(broker, clock, allowed)
+            log("venue-clock", ahead=round(skew, 3))
             account = broker.account()
             if account.blocked:
                 blocked = f"account {account.account_id} may not trade"
@@ -200,7 +201,7 @@ class Session:
                 workers = engine.workers = self._workers(engine, broker, threads)
                 engine.closeout = Closeout(broker, desk, engine.on_look)
                 broker.warm_up(threads)
-                keeper = make_keeper(plan, feed, engine, clock, link, log)
+                keeper = make_keeper(plan, feed, engine, clock, link, log, skew)
                 try:
                     self._trade(engine, keeper, broker, past if past is not None and past.opened else None)
                 except MdsError:

@@ -30,19 +30,24 @@ HISTORY = {"iex": "iex", "sip": "sip", "delayed_sip": "sip"}
 
 
 def make_keeper(
-    plan: LivePlan, feed: CpquantFeed, engine: Engine, clock: Clock, link: SimLink | None, log: Log
+    plan: LivePlan, feed: CpquantFeed, engine: Engine, clock: Clock, link: SimLink | None, log: Log, skew: float
 ) -> Keeper:
     """Return the keeper of a session's feed.
 
     A local exchange's history is never behind its stream, so nothing is waited for; in lock-step, where it may stand
     still for long, a quiet socket is no alarm.
+
+    Parameters
+    ----------
+    skew : float
+        How far the venue's clock was ahead of ours at the start, s.
     """
     from mdslib.config import credentials
     from mdslib.feeds.slot import Slot
 
     session = plan.session.open, plan.session.close
     filler = Filler(
-        (lambda: _history(plan, feed, clock)) if plan.feed in HISTORY else None,
+        (lambda: _history(plan, feed, clock, link)) if plan.feed in HISTORY else None,
         plan.instruments,
         plan.run_dir / "tape",
         clock,
@@ -50,6 +55,7 @@ def make_keeper(
         engine.sync,
         engine.tally.feed,
         lag=LAG if link is None else 0.0,
+        ahead=max(int(-skew * 1e9), 0) if link is None else 0,
     )
     still = link is not None and link.mode not in ("real", "fast")
     keeper = Keeper(
@@ -68,12 +74,13 @@ def make_keeper(
     return keeper
 
 
-def _history(plan: LivePlan, feed: CpquantFeed, clock: Clock) -> Backfill:
+def _history(plan: LivePlan, feed: CpquantFeed, clock: Clock, link: SimLink | None) -> Backfill:
     from mdslib.feeds.alpaca_history import CpquantHistory
     from mdslib.feeds.backfill import Backfill
 
     history = CpquantHistory(plan.data_url, HISTORY[plan.feed], timeout=10.0, clock=clock)
-    return Backfill(history, plan.instruments, (*feed.kinds, *feed.besides))
+    # A local exchange's day may run so fast that our clock is no judge of which of its bars have closed.
+    return Backfill(history, plan.instruments, (*feed.kinds, *feed.besides), closed_only=link is not None)
 
 
 def past_checked(plan: LivePlan, engine: Engine, log: Log) -> AuditReport:

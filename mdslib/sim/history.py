@@ -171,19 +171,25 @@ def _bars(floor: Floor, k: int, timeframe: str | None, start: int, end: int) -> 
     if found is None or not int(found[1]):
         raise Refusal(400, None, f"invalid timeframe: {timeframe} must be like 1Min, 5Min, 1Hour or 1Day")
     width = int(found[1]) * _UNITS[found[2]] * 1_000_000_000
-    # A bar is asked for by its start, so its events lie within `width` after `end`; the last one may be under way.
+    # A bar is asked for by its start, so its events lie within `width` after `end`. Today's daily bar grows through the
+    # day; a shorter one is there once it has closed, as on the stream.
     last = floor.now if floor.options.history == "past" else np.iinfo(np.int64).max - 1
+    daily = width >= _UNITS["D"] * 1_000_000_000
+    if not daily and floor.phase != "end":
+        last = min(last, int(last) // width * width - 1)
     stop = min(end // width * width + width - 1, int(last))
     first = -(-start // width) * width
-    if (trades := floor.market.shown(Kind.TRADE)) is not None:
-        t = _cut(trades, k, first, stop)
-        price, size = t["price"], t["size"].astype(np.float64)
-        return _aggregate(t["ts_event"] // width * width, (price, price, price, price, size, np.ones(len(t)), price))
-    if (bars := floor.market.shown(Kind.BAR)) is None:
+    # Where the day has bars of it, those are what the stream sends; the history must say the same, bit for bit.
+    bars, trades = floor.market.shown(Kind.BAR), floor.market.shown(Kind.TRADE)
+    if bars is not None and (bars["instrument"] == k).any() and not (daily and trades is not None):
+        t = _cut(bars, k, first + 1, stop + 1)
+        columns = tuple(t[c].astype(np.float64) for c in ("open", "high", "low", "close", "volume", "trades", "vwap"))
+        return _aggregate((t["ts_event"] - 1) // width * width, columns)
+    if trades is None:
         return _Bars(np.empty((0, 7)), np.empty(0, np.int64))
-    t = _cut(bars, k, first + 1, stop + 1)
-    columns = tuple(t[c].astype(np.float64) for c in ("open", "high", "low", "close", "volume", "trades", "vwap"))
-    return _aggregate((t["ts_event"] - 1) // width * width, columns)
+    t = _cut(trades, k, first, stop)
+    price, size = t["price"], t["size"].astype(np.float64)
+    return _aggregate(t["ts_event"] // width * width, (price, price, price, price, size, np.ones(len(t)), price))
 
 
 def _aggregate(edges: npt.NDArray[np.int64], columns: tuple[npt.NDArray[np.float64], ...]) -> _Bars:
@@ -196,6 +202,7 @@ def _aggregate(edges: npt.NDArray[np.int64], columns: tuple[npt.NDArray[np.float
     priced = np.add.reduceat(np.nan_to_num(vwap) * volume, at)
     weighted = np.divide(priced, total, out=np.zeros(len(at)), where=total > 0)
     ends = np.r_[at[1:], len(edges)] - 1
+    alone = ends == at
     rows = (
         o[at],
         np.maximum.reduceat(h, at),
@@ -203,7 +210,7 @@ def _aggregate(edges: npt.NDArray[np.int64], columns: tuple[npt.NDArray[np.float
         c[ends],
         total,
         np.add.reduceat(count, at),
-        weighted.round(6),
+        np.where(alone, vwap[at], weighted.round(6)),
     )
     return _Bars(np.column_stack(rows), edges[at])
 

@@ -138,6 +138,12 @@ def test_a_bar_that_is_not_over_is_left_out_and_one_that_began_before_the_hole_i
     assert found["ts_event"].tolist() == [2 * MINUTE, 3 * MINUTE]
 
 
+def test_where_the_history_has_closed_bars_only_no_clock_of_ours_judges_that() -> None:
+    fill = Backfill(Past(), TWO[:1], ("bars",), closed_only=True)
+    found = fill.fetch(MINUTE + 5, 10 * MINUTE, now=3 * MINUTE - 1)
+    assert found["ts_event"].tolist() == [2 * MINUTE, 3 * MINUTE, 4 * MINUTE, 5 * MINUTE]
+
+
 def test_channels_without_a_history_are_named() -> None:
     fill = Backfill(Past(), TWO, ("trades", "quotes", "statuses"))
     assert (fill.without_history, fill.possible) == (("quotes", "statuses"), True)

@@ -87,6 +87,7 @@ class Feed:
 
     def drop(self, why: str) -> None:
         self.dropped.append(why)
+        self.silence = 0.0  # a new connection begins anew, before the watchdog looks again
         self.say(FeedError(f"ended: {why}"))
 
     def close(self) -> None:

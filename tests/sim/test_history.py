@@ -145,6 +145,21 @@ def test_bars_of_a_day_of_bars_are_those_bars() -> None:
     ]
 
 
+def test_the_history_of_minute_bars_says_what_the_stream_said_bit_for_bit() -> None:
+    day = day_of(*((100.0 * i, "SPY", 10.0 + 0.01 * (i % 37), 1 + i % 11) for i in range(1, 1500)))
+    with (
+        Exchange(day, in_process=True) as exchange,
+        httpx.Client(base_url=exchange.url, headers=HEADERS) as http,
+    ):
+        client = DataClient(exchange)
+        client.login()
+        client.subscribe(bars=["SPY"])
+        streamed = client.take(3)
+        client.close()
+        got = http.get("/v2/stocks/SPY/bars", params={"timeframe": "1Min", **SPAN}).json()["bars"]
+    assert [{**row, "T": "b", "S": "SPY"} for row in got] == streamed
+
+
 def test_the_days_future_is_not_shown() -> None:
     with Exchange(DAY, in_process=True) as exchange, httpx.Client(base_url=exchange.url, headers=HEADERS) as http:
         before = http.get("/v2/stocks/trades", params={"symbols": "SPY", **SPAN}).json()["trades"]
@@ -156,3 +171,22 @@ def test_the_days_future_is_not_shown() -> None:
         client.close()
     assert before == {}
     assert [row["t"] for row in after["SPY"]] == [stamp(OPEN + i * 1000 * MS) for i in range(1, 6)]
+
+
+def test_a_minute_that_is_under_way_has_no_bar_yet() -> None:
+    day = day_of((10, "SPY", 10.0, 2), (600_000, "SPY", 11.0, 1))
+    with (
+        Exchange(day, in_process=True, mode="real") as exchange,
+        httpx.Client(base_url=exchange.url, headers=HEADERS) as http,
+    ):
+        client = DataClient(exchange)
+        client.login()
+        client.subscribe(trades=["*"])
+        client.take(1)
+        trades = http.get("/v2/stocks/SPY/trades", params=SPAN).json()["trades"]
+        minutes = http.get("/v2/stocks/SPY/bars", params={"timeframe": "1Min", **SPAN}).json()["bars"]
+        days = http.get("/v2/stocks/SPY/bars", params={"timeframe": "1Day", **SPAN, "start": "2013-10-08"}).json()
+        client.close()
+    assert len(trades) == 1
+    assert not minutes, "it comes once the minute is over, as on the stream"
+    assert [bar["v"] for bar in days["bars"]] == [2], "a day's bar grows through the day"
