@@ -59,6 +59,8 @@ class Settings(BaseSettings):
         A `trade_url` that is neither Alpaca's paper host nor on this machine is refused unless this is true.
     seal_key : Path
         Ed25519 private key that signs the record of each run; made on first use.
+    metrics_port : int
+        Where a live session serves its measures to Prometheus, on this machine only; 0: nowhere.
     notify_webhook, notify_command : SecretStr, tuple of str
         Who is told when a run fails: an address that takes a POST, and a program that reads its standard input.
     """
@@ -75,6 +77,7 @@ class Settings(BaseSettings):
     limits: LimitSettings = LimitSettings()
     allow_live_trading: bool = False
     seal_key: Path = Path("~/.local/share/mdslib/seal.key")
+    metrics_port: int = Field(default=0, ge=0, le=65_535)
     notify_webhook: SecretStr = SecretStr("")
     notify_command: tuple[str, ...] = ()
 

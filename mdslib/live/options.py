@@ -26,6 +26,7 @@ OPTIONS: dict[str, Any] = {
     "max_queue": 100_000,  # frames that may wait; beyond, they are dropped and fetched later
     "check_history": "auto",  # after the close, the tape against the venue's history: "yes", "no"; auto: a real venue's
     "max_age": 2.0,  # s; an older decision is not sent any more: by a restart, or where the venue takes no request
+    "metrics_port": None,  # serves measures to Prometheus, on this machine only; None: as in the settings, 0: nowhere
     "requests_per_minute": None,  # that the venue takes; None: 200, and on a local exchange no limit. 0: none
     "resolve_within": 30.0,  # s; an order of unknown outcome that the venue does not know by then has never arrived
     "accept_changed_model": False,  # go on with a tape of other code, parameters or limits, with a fresh state
@@ -50,6 +51,10 @@ def _whole(least: int, most: int) -> Rule:
         return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
     return Rule(f"a whole number from {least} to {most:,}", holds)
+
+
+def _or_none(rule: Rule) -> Rule:
+    return Rule(rule.words, lambda value: value is None or rule.holds(value))
 
 
 def _seconds(most: float, *, above: bool = False) -> Rule:
@@ -85,7 +90,7 @@ _RULES: dict[str, Rule] = {
     "time_url": Rule("empty, or like 'ws://127.0.0.1:8765/sim/time'", _is_time_url),
     "flatten_before": Rule("a duration like '5m', shorter than a day", _is_lead),
     "flatten_on_stop": _FLAG,
-    "split_flips": Rule("true or false", lambda value: value is None or isinstance(value, bool)),
+    "split_flips": _or_none(_FLAG),
     "no_limits": _FLAG,
     "workers": _whole(1, 32),
     "run_name": Rule("text of one line, at most 64 letters", _is_name),
@@ -97,9 +102,8 @@ _RULES: dict[str, Rule] = {
     "max_queue": _whole(1, 10**9),
     "check_history": _one_of("auto", "yes", "no"),
     "max_age": _seconds(86_400.0),
-    "requests_per_minute": Rule(
-        "a whole number from 0 to 100,000", lambda value: value is None or _whole(0, 100_000).holds(value)
-    ),
+    "metrics_port": _or_none(_whole(0, 65_535)),
+    "requests_per_minute": _or_none(_whole(0, 100_000)),
     "resolve_within": _seconds(3600.0),
     "accept_changed_model": _FLAG,
 }

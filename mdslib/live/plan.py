@@ -130,6 +130,8 @@ def check_terms(
     typed = strategy.make_params(**params)
     state_of(strategy, typed)  # parameters that it can't be built with are refused as well
     settings = load_settings()
+    if chosen["metrics_port"] is None:  # rehearsals leave a port that is meant for the one live session alone
+        chosen["metrics_port"] = 0 if chosen["time_url"] else settings.metrics_port
     _check_addresses(feed, data_stream_url, data_url, trade_url, allow_live=settings.allow_live_trading)
     zone(exchange)  # an exchange that is none is named
     return Terms(

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from mdslib.live.engine import Engine
     from mdslib.live.plan import LivePlan
+    from mdslib.metrics import Measures
     from mdslib.plot import Lane
 
 
@@ -55,6 +56,8 @@ class DayReport:
         What a person or the session commanded: halt, reduce, go flat, resume.
     flattens : bool
         The day was to end flat.
+    measures : sequence of Measure or Histogram
+        What was served to Prometheus, as it was at the end.
     """
 
     title: str
@@ -72,10 +75,17 @@ class DayReport:
     feed_counts: dict[str, int]
     commands: tuple[Command, ...]
     flattens: bool
+    measures: Measures
 
     @classmethod
     def of(
-        cls, plan: LivePlan, engine: Engine, books: AuditReport, opening_cash: float, others: dict[str, Position]
+        cls,
+        plan: LivePlan,
+        engine: Engine,
+        books: AuditReport,
+        opening_cash: float,
+        others: dict[str, Position],
+        measures: Measures,
     ) -> DayReport:
         """Read the tape of a finished session, audit it, and return the report."""
         with TapeReader(plan.run_dir / "tape") as tape:
@@ -97,6 +107,7 @@ class DayReport:
             reason=engine.reason,
             commands=commands,
             flattens=plan.flatten is not None,
+            measures=measures,
             feed_counts={"order calls that failed": len(engine.workers.failures), **engine.tally.feed},
         )
 
@@ -240,6 +251,12 @@ class DayReport:
             **self.feed_counts,
         }
         return pd.DataFrame({"count": rows})
+
+    def metrics(self) -> pd.DataFrame:
+        """Return the session's measures at its end: the names and numbers that Prometheus is given."""
+        from mdslib.metrics import table
+
+        return table(self.measures)
 
     def figure(self) -> Figure:
         """Return the day in one picture: price with our fills, for each instrument, then position, then equity."""

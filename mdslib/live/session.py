@@ -10,7 +10,7 @@ import gc
 import sys
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +29,7 @@ from mdslib.live.engine import Engine
 from mdslib.live.halt import VENUE, halt_files, halted, refuse_if_halted, why_halted
 from mdslib.live.keeper import Keeper
 from mdslib.live.log import SessionLog
+from mdslib.live.measures import served, session_measures
 from mdslib.live.orderstream import OrderStream
 from mdslib.live.plan import LivePlan, check_terms, make_plan
 from mdslib.live.reconcile import DID_NOT_RUN, Patience, Restart
@@ -176,7 +177,7 @@ class Session:
 
     def _run(self, clock: Clock, link: SimLink | None, log: SessionLog) -> DayReport:
         plan = self.plan
-        broker, feed = self._broker(link), self._feed(clock)
+        broker, feed, serving = self._broker(link), self._feed(clock), ExitStack()
         try:
             # A local exchange sets the clock itself, so what its clock call says is only shown.
             allowed = float(plan.options["max_clock_skew"]) if link is None else float("inf")
@@ -203,6 +204,7 @@ class Session:
                 broker.warm_up(threads)
                 keeper = make_keeper(plan, feed, engine, clock, link, log, skew)
                 try:
+                    serving.enter_context(served(plan.options["metrics_port"], engine, keeper))
                     self._trade(engine, keeper, broker, past if past is not None and past.opened else None)
                 except MdsError:
                     if desk.working():  # of an earlier life: nobody watches over them now
@@ -210,8 +212,9 @@ class Session:
                     raise
                 finally:
                     workers.close()
-            return self._conclude(engine, broker, log)
+            return self._conclude(engine, keeper, broker, log)
         finally:
+            serving.close()
             feed.close()
             broker.close()
 
@@ -381,14 +384,14 @@ class Session:
 
     # The end -----------------------------------------------------------------------------------------------------
 
-    def _conclude(self, engine: Engine, broker: AlpacaBroker, log: SessionLog) -> DayReport:
-        plan = self.plan
+    def _conclude(self, engine: Engine, keeper: Keeper, broker: AlpacaBroker, log: SessionLog) -> DayReport:
+        plan, measures = self.plan, session_measures(engine, keeper.silence)
         if isinstance(engine.failure, TapeError):  # the day's record ends there; nothing can be added to it
             raise unrecorded(engine)
         if engine.link is not None:
             _flush_sent(plan.trade_url, log)
         asked = books(broker, engine) + past_checked(plan, engine, log)
-        report = DayReport.of(plan, engine, asked, self.opening_cash, self.others)
+        report = DayReport.of(plan, engine, asked, self.opening_cash, self.others, measures)
         verdict = judged(engine, report, plan.run_dir)
         log("verdict", code=int(verdict.code), reason=verdict.reason)
         return report

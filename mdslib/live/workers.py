@@ -124,7 +124,7 @@ class Workers:
         allowance: Allowance | None = None,
         max_age: float = float("inf"),
     ) -> None:
-        self._allowance, self._max_age = allowance, max_age
+        self.allowance, self._max_age = allowance, max_age
         self._within = RESOLVE_WITHIN if resolve_within is None else resolve_within
         self._unknown: list[tuple[Order, int]] = []  # of unknown outcome, each with its deadline, monotonic ns
         self._resolver: threading.Thread | None = None
@@ -189,10 +189,10 @@ class Workers:
 
     def _has_turn(self, verb: str) -> bool:
         """Wait until the venue takes another request, and cancel meanwhile; tell an order if it has become too old."""
-        if self._allowance is None:
+        if self.allowance is None:
             return True
         began = 0
-        while (pause := self._allowance.pause(urgent=verb == "cancel")) > 0.0:
+        while (pause := self.allowance.pause(urgent=verb == "cancel")) > 0.0:
             began = began or monotonic_ns()
             if verb == "send" and monotonic_ns() - began > self._max_age * 1e9:
                 return False

@@ -38,7 +38,7 @@ def test_good_terms_are_typed_and_complete() -> None:
     assert found.params.shares == 1.0
     assert found.limits is not None
     assert found.limits.max_position == 7.0
-    assert found.options == OPTIONS | {"workers": 4}
+    assert found.options == OPTIONS | {"workers": 4, "metrics_port": 0}
     assert found.run_name == "volume_modulo"
 
 
