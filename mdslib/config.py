@@ -49,6 +49,8 @@ class Settings(BaseSettings):
     ----------
     store, runs, models : Path
         Folders of recorded data, of live runs, and of the user's strategies.
+    record : Path
+        Folder that `mds record` writes its tapes to.
     feed : str
         Alpaca's feed: ``iex``, ``sip``, ``delayed_sip`` or ``test``.
     data_stream_url, data_url, trade_url : str
@@ -61,6 +63,8 @@ class Settings(BaseSettings):
         Ed25519 private key that signs the record of each run; made on first use.
     metrics_port : int
         Where a live session serves its measures to Prometheus, on this machine only; 0: nowhere.
+    venue_urls : dict of str to str
+        Where a venue's market data come from instead of its own address: ``MDS_VENUE_URLS__KRAKEN``.
     notify_webhook, notify_command : SecretStr, tuple of str
         Who is told when a run fails: an address that takes a POST, and a program that reads its standard input.
     """
@@ -70,6 +74,7 @@ class Settings(BaseSettings):
     store: Path = Path("~/.local/share/mdslib/store")
     runs: Path = Path("runs")
     models: Path = Path("models")
+    record: Path = Path("~/.local/share/mdslib/record")
     feed: str = "iex"
     data_stream_url: str = "wss://stream.data.alpaca.markets"
     data_url: str = "https://data.alpaca.markets"
@@ -77,11 +82,12 @@ class Settings(BaseSettings):
     limits: LimitSettings = LimitSettings()
     allow_live_trading: bool = False
     seal_key: Path = Path("~/.local/share/mdslib/seal.key")
+    venue_urls: dict[str, str] = {}
     metrics_port: int = Field(default=0, ge=0, le=65_535)
     notify_webhook: SecretStr = SecretStr("")
     notify_command: tuple[str, ...] = ()
 
-    @field_validator("store", "runs", "models", "seal_key", mode="after")
+    @field_validator("store", "runs", "models", "record", "seal_key", mode="after")
     @classmethod
     def _expand(cls, path: Path) -> Path:
         return path.expanduser()
