@@ -17,6 +17,7 @@ REQUESTS_A_MINUTE = 200  # Source: Alpaca, "Usage limits": 200 a minute and acco
 RESERVE = 10  # per cent of the tokens that only cancels may take
 MINUTE = 60.0  # s
 FIRST_PAUSE = 1.0  # s after a 429 that names no time; then twice as long, and so on
+WAITED_AT_ONCE = 5.0  # s
 LONGEST_PAUSE = 60.0  # s; the venue counts by minutes
 
 
@@ -37,6 +38,8 @@ class Allowance:
     ----------
     refused : int
         How often the venue answered 429.
+    on_wait : callable
+        Called every few seconds by whoever waits for a token; for a heartbeat.
 
     Examples
     --------
@@ -58,6 +61,7 @@ class Allowance:
         self._pause = FIRST_PAUSE
         self._ended = threading.Event()
         self.refused = 0
+        self.on_wait: Callable[[], None] = lambda: None
 
     def __repr__(self) -> str:
         return f"Allowance({self.requests} a minute, {self.left} left)"
@@ -89,8 +93,9 @@ class Allowance:
     def wait(self, *, urgent: bool) -> None:
         """Wait for a token and take it; at the end of a session nothing is waited for."""
         while not self.take(urgent=urgent):
-            if self._ended.wait(self.pause(urgent=urgent)):
+            if self._ended.wait(min(self.pause(urgent=urgent), WAITED_AT_ONCE)):
                 return
+            self.on_wait()
 
     def answered(self, status: int, headers: Mapping[str, str]) -> None:
         """Take note of an answer: after a 429 nothing leaves for as long as it says."""

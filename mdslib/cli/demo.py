@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from mdslib.table import MarketData
 
 KEYS = ("ALPACA_DATA_PUBLIC_KEY", "ALPACA_DATA_SECRET_KEY", "ALPACA_TRADE_PUBLIC_KEY", "ALPACA_TRADE_SECRET_KEY")
+AT_LEAST = 4.0  # s of real time that there must be for going flat before the close
+LONGEST = 3 * 3600.0  # s of the day; where it is played faster, there is no such time
 MADE_DATE = "2025-06-12"
 
 
@@ -38,8 +40,10 @@ def demo_command(
     from mdslib.sim import Exchange, SimOptions, load_script
 
     script = load_script(faults) if faults else None
+    lead = f"{max(300.0, AT_LEAST * speed):.0f}s"
     options = SimOptions(mode="fast", speed=speed, rules=rules, batch=100, faults=script)
-    terms = check_terms(model, **_parameters("http://127.0.0.1", [symbol], end_of_day, no_limits=no_limits))
+    asked = _parameters("http://127.0.0.1", [symbol], end_of_day, {"no_limits": no_limits})
+    terms = check_terms(model, **asked)
     market = lean_day(data, symbol, date) if data else made(symbol, date)
     day = market.sessions[0]
     run_dir = (runs / "demo" / f"{day.date}-{terms.strategy.name}-{wall_ns() // 10**9}").absolute()
@@ -49,13 +53,14 @@ def demo_command(
     with Exchange(market, options, log_dir=run_dir / "sent") as exchange:
         _say(f"local exchange at {exchange.url}, rules {rules}")
         symbols = [instrument.symbol for instrument in market.instruments]
-        parameters = _parameters(exchange.url, symbols, end_of_day, no_limits=no_limits)
+        session = {"no_limits": no_limits, "flatten_before": lead if AT_LEAST * speed < LONGEST else "5m"}
+        parameters = _parameters(exchange.url, symbols, end_of_day, session)
         code = trade(Request(model=model, parameters=parameters, date=str(day.date), run_dir=run_dir), _say)
     _say(f"the day's files: {run_dir}")
     return int(code)
 
 
-def _parameters(url: str, symbols: list[str], end_of_day: str, *, no_limits: bool) -> dict[str, Any]:
+def _parameters(url: str, symbols: list[str], end_of_day: str, options: dict[str, Any]) -> dict[str, Any]:
     """Return the notebook's parameters of a session at a local exchange."""
     stream = url.replace("http", "ws", 1)
     return {
@@ -68,7 +73,7 @@ def _parameters(url: str, symbols: list[str], end_of_day: str, *, no_limits: boo
         "exchange": "NYSE",
         "limits": {},
         "end_of_day": end_of_day,
-        "options": {"time_url": f"{stream}/sim/time", "no_limits": no_limits},
+        "options": {"time_url": f"{stream}/sim/time", **options},
     }
 
 

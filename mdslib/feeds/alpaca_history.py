@@ -34,6 +34,7 @@ PAGE = 10_000  # rows, the most that Alpaca gives at once
 _SECOND = 1_000_000_000
 _TRIES = 5  # of one request that the rate limit refuses
 _LONGEST_WAIT = 65.0  # s; the limit is counted by the minute
+_WAITED_AT_ONCE = 5 * _SECOND  # ns
 
 
 class Fetched(NamedTuple):
@@ -69,6 +70,8 @@ class CpquantHistory:
         Trades left out because the venue flags them canceled or incorrect, in all calls.
     requests : int
         Requests sent.
+    progress : callable
+        Called at every answer, and every few seconds while the rate limit is waited out; for a heartbeat.
 
     Raises
     ------
@@ -86,6 +89,7 @@ class CpquantHistory:
     ) -> None:
         self.feed = feed
         self.dropped = self.requests = 0
+        self.progress: Callable[[], None] = lambda: None
         self._timeout, self._clock = timeout, clock or WallClock()
         self._token: str | None = None
         import requests
@@ -280,6 +284,7 @@ class CpquantHistory:
             except requests.RequestException as error:
                 why = type(error).__name__
                 raise FeedError(f"Alpaca history of {self._where}: {url} can't be reached ({why})") from None
+            self.progress()
             if answer.status_code != 429:
                 break
             self._wait_for_reset(answer)
@@ -293,7 +298,9 @@ class CpquantHistory:
         reset = answer.headers.get("X-RateLimit-Reset", "")
         until = int(reset) * _SECOND if reset.isdigit() else now + 3 * _SECOND
         until = min(max(until, now + _SECOND // 10), now + int(_LONGEST_WAIT * _SECOND))
-        self._clock.wait(threading.Event(), until)
+        for begin in range(now, until, _WAITED_AT_ONCE):
+            self._clock.wait(threading.Event(), min(until, begin + _WAITED_AT_ONCE))
+            self.progress()
 
     def _refused(self, answer: requests.Response) -> MdsError:
         """Return the one clear error for an HTTP status; 403 has two meanings, told apart by the venue's words."""

@@ -39,6 +39,7 @@ def books(broker: Broker, engine: Engine) -> AuditReport:
     except (BrokerError, CredentialError) as error:
         asked = Finding("books", Outcome.NOT_COMPARABLE, f"the venue's books could not be read: {error}")
         return AuditReport("", (_working(closeout, None), asked))
+    engine.progress()
     found = []
     for k, instrument in enumerate(engine.fold.instruments):
         ours = float(engine.opening[k]) + sum(o.filled for o in engine.desk.orders.values() if o.instrument == k)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,9 @@ from mdslib.tape import TapeHeader
 EXCHANGE_CLOCKS = ("stepped", "scaled")  # of a header: a local exchange set the time
 
 
-def audit_run(run_dir: Path, model: str | Path | Strategy | None = None) -> AuditReport:
+def audit_run(
+    run_dir: Path, model: str | Path | Strategy | None = None, progress: Callable[[], None] = lambda: None
+) -> AuditReport:
     """Audit one session by its folder.
 
     Parameters
@@ -31,6 +33,8 @@ def audit_run(run_dir: Path, model: str | Path | Strategy | None = None) -> Audi
         Holds ``tape/``, and ``sent/`` if the venue was the local exchange.
     model : str, Path or Strategy, optional
         The model; by default the one that the tape's header names.
+    progress : callable
+        Called whenever a part of it is done, so that somebody who waits sees it from a hung audit.
 
     Returns
     -------
@@ -62,9 +66,11 @@ def audit_run(run_dir: Path, model: str | Path | Strategy | None = None) -> Audi
         return AuditReport(run_dir.resolve().name, (Finding("tape", Outcome.FAILED, str(error)),))
     with opened as tape:
         report = _whole(tape)
-        for part in _parts(tape, model):
+        progress()
+        for part in _parts(tape, model, progress):
             report += part
-        return report + _at_the_exchange(tape, run_dir / "sent")
+            progress()
+        return report + _at_the_exchange(tape, run_dir / "sent", progress)
 
 
 def _whole(tape: TapeReader) -> AuditReport:
@@ -76,17 +82,19 @@ def _whole(tape: TapeReader) -> AuditReport:
     return AuditReport(title, (Finding("tape", Outcome.PASSED, text),))
 
 
-def _parts(tape: TapeReader, model: str | Path | Strategy | None) -> Iterator[AuditReport]:
+def _parts(
+    tape: TapeReader, model: str | Path | Strategy | None, progress: Callable[[], None]
+) -> Iterator[AuditReport]:
     runs = tape.runs()
     for header, part in runs[:-1]:
         if header.fingerprint:
-            yield _earlier(tape, header, part)
+            yield _earlier(tape, header, part, progress)
     header, part = runs[-1]
     if header.fingerprint:
         chosen = find_model(model if model is not None else header.source or header.model)
         closes = part[part["kind"] == int(Kind.CLOSE)]
         digest = tape.text(closes[-1]) if len(closes) else ""
-        yield audit(part, header, chosen, digest=digest, digests=_digests(tape, part))
+        yield audit(part, header, chosen, digest=digest, digests=_digests(tape, part), progress=progress)
 
 
 def _digests(tape: TapeReader, part: Records) -> dict[int, str]:
@@ -95,7 +103,7 @@ def _digests(tape: TapeReader, part: Records) -> dict[int, str]:
     return {int(row["seq"]): text for row in rows if (text := tape.text(row))}
 
 
-def _earlier(tape: TapeReader, header: TapeHeader, part: Records) -> AuditReport:
+def _earlier(tape: TapeReader, header: TapeHeader, part: Records, progress: Callable[[], None]) -> AuditReport:
     """Audit what a model decided that was changed for another; its part ends with the START that did so.
 
     What the venue said of its orders after that was not folded, and where its code is not here any more, nothing of it
@@ -113,7 +121,7 @@ def _earlier(tape: TapeReader, header: TapeHeader, part: Records) -> AuditReport
             f"{title} were decided by {header.model} {header.fingerprint}, which is not here any more; a person"
             " accepted the change"
         )
-    report = audit(part, header, found, digests=_digests(tape, part), cut=True)
+    report = audit(part, header, found, digests=_digests(tape, part), cut=True, progress=progress)
     return AuditReport(report.title, report.findings[:2])
 
 
@@ -121,7 +129,7 @@ def _not_here(text: str) -> AuditReport:
     return AuditReport("", (Finding("decisions", Outcome.NOT_COMPARED, text),))
 
 
-def _at_the_exchange(tape: TapeReader, folder: Path) -> AuditReport:
+def _at_the_exchange(tape: TapeReader, folder: Path, progress: Callable[[], None]) -> AuditReport:
     """Compare with the local exchange's log, where there is one."""
     from mdslib.sim.log import read_orders, read_sent
 
@@ -129,7 +137,9 @@ def _at_the_exchange(tape: TapeReader, folder: Path) -> AuditReport:
     local = header.clock in EXCHANGE_CLOCKS
     if (folder / "sent.json").is_file():
         sent = read_sent(folder, [instrument.symbol for instrument in header.instruments])
+        progress()
         report += compare_sent(tape.records(), np.asarray(sent), header.instruments, _until(tape))
+        progress()
     elif local:
         report += _without(folder / "sent.json", "sent")
     if (folder / "orders.jsonl").is_file():

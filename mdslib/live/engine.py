@@ -101,7 +101,8 @@ class Engine:
         self.gaps = Gaps(self.tally, log, session, held=not fold.strategy.orders_on_backfill)
         self.handover, self.decision = Latency(), self.writer.decision
         self.opening = np.zeros(len(fold.instruments))
-        self.beat = 0
+        self.beat = 0  # turns of the loop
+        self.progress: Callable[[], None] = lambda: None  # a step before the loop, or after it, is done
         self.finished = threading.Event()
         self._box = Mailbox()
         # A disk is waited for by the deciding thread, never by the reader; in lock-step an instant is dealt with whole.

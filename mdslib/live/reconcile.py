@@ -174,6 +174,7 @@ class Restart:
                 state = self._broker.order(order.new.client_order_id)
             except BrokerError as error:
                 failed = error
+            engine.progress()
             if state is None:
                 left.append(order)
                 continue

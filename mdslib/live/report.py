@@ -91,7 +91,8 @@ class DayReport:
         with TapeReader(plan.run_dir / "tape") as tape:
             records = np.array(tape.records())
             commands = tuple(_commands(tape, records))
-        audit = audit_run(plan.run_dir, plan.strategy) + books
+        engine.progress()
+        audit = audit_run(plan.run_dir, plan.strategy, engine.progress) + books
         return cls(
             title=f"{plan.strategy.name} on {', '.join(i.symbol for i in plan.instruments)}, {plan.date}",
             instruments=plan.instruments,

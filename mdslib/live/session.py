@@ -255,7 +255,9 @@ class Session:
     ) -> Engine:  # fmt: skip
         plan = self.plan
         hours, on_stop = (plan.session.open, plan.session.close), bool(plan.options["flatten_on_stop"])
-        return Engine(fold, desk, tape, clock, hours, plan.flatten, log, link, flatten_on_stop=on_stop, past=past)
+        engine = Engine(fold, desk, tape, clock, hours, plan.flatten, log, link, flatten_on_stop=on_stop, past=past)
+        engine.progress = self._progress
+        return engine
 
     # Trading -----------------------------------------------------------------------------------------------------
 
@@ -379,6 +381,10 @@ class Session:
                 (self.plan.run_dir / HEARTBEAT).touch()
             self._heartbeat = (beat, now)
 
+    def _progress(self) -> None:
+        """Beat, since a step before the loop or after it is done: what hangs, in the audit for instance, never does."""
+        self._beat(self._heartbeat[0] + 1)
+
     def _asked_to_stop(self) -> bool:
         return self._stop.is_set() or (self.plan.run_dir / STOP).exists()
 
@@ -386,10 +392,12 @@ class Session:
 
     def _conclude(self, engine: Engine, keeper: Keeper, broker: AlpacaBroker, log: SessionLog) -> DayReport:
         plan, measures = self.plan, session_measures(engine, keeper.silence)
+        broker.allowance.on_wait = self._progress  # not before: that a worker waits says nothing of the deciding loop
         if isinstance(engine.failure, TapeError):  # the day's record ends there; nothing can be added to it
             raise unrecorded(engine)
         if engine.link is not None:
             _flush_sent(plan.trade_url, log)
+        engine.progress()
         asked = books(broker, engine) + past_checked(plan, engine, log)
         report = DayReport.of(plan, engine, asked, self.opening_cash, self.others, measures)
         verdict = judged(engine, report, plan.run_dir)

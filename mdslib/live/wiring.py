@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mdslib.feeds.alpaca_socket import CpquantFeed
     from mdslib.feeds.backfill import Backfill
 
-LOOK_BACK = 60.0  # s that the look back at the day may take; the supervisor waits for 120 s without a heartbeat
+LOOK_BACK = 60.0  # s that the look back at the day may take
 CHANNEL = {Kind.TRADE: "trades", Kind.QUOTE: "quotes", Kind.BAR: "bars"}
 # The feed whose history holds what a stream has sent; a stream that is not here has none.
 HISTORY = {"iex": "iex", "sip": "sip", "delayed_sip": "sip"}
@@ -98,9 +98,12 @@ def past_checked(plan: LivePlan, engine: Engine, log: Log) -> AuditReport:
     seen = records["ts_event"][np.isin(records["kind"], (int(Kind.TRADE), int(Kind.BAR)))]
     if not channels or not len(seen):
         return AuditReport("", ())
+    engine.progress()
     start, end = int(seen.min()), min(plan.session.close + 1, int(seen.max()) + 1)
     try:
-        past = Backfill(CpquantHistory(plan.data_url, HISTORY[plan.feed], timeout=10.0), plan.instruments, channels)
+        history = CpquantHistory(plan.data_url, HISTORY[plan.feed], timeout=10.0)
+        history.progress = engine.progress
+        past = Backfill(history, plan.instruments, channels)
         now = engine.clock.now()
         deadline, parts = monotonic_ns() + int(LOOK_BACK * 1e9), []
         for begin, stop in slices(start, end, end):

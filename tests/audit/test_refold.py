@@ -31,7 +31,8 @@ def test_a_whole_tape_passes_however_it_was_cut_when_live(cut: int) -> None:
     assert "✓ header: same code, versions and machine class" in report.lines()
     kinds = records["kind"].tolist()
     sent, denied = kinds.count(Kind.INTENT), kinds.count(Kind.DENIED)
-    assert min(sent, denied) > 20
+    assert denied > 20
+    assert sent > (20 if cut < 1000 else 3), "of orders that nobody has answered yet, all may fill"
     assert f"{sent + denied} decisions bit-equal ({sent} sent, {denied} denied, 0 expired)" in str(report)
 
 

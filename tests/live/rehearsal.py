@@ -88,10 +88,10 @@ def rehearse(
 ) -> DayReport:
     """Run one session to its end; `during` may look at the session, or disturb it, from a thread of its own.
 
-    In fast time a day goes flat an hour before its close: five minutes would be gone before an order has arrived.
+    In fast time a day keeps its positions: the minutes before its close would be gone before an order has arrived.
     """
     if (sim or {}).get("mode") == "fast":
-        options.setdefault("flatten_before", "1h")
+        options.setdefault("end_of_day", "keep")
     with exchange_for(data, run_dir, **(sim or {})) as exchange:
         session = Session.from_parameters(**parameters(exchange, data, run_dir, model, **options))
         thread = None

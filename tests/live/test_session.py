@@ -419,5 +419,5 @@ def test_the_report_s_plot_has_the_day_s_points(tmp_path: Path) -> None:
     assert len(traces["SPY price"].x) == 500
     assert len(traces["SPY buys"].x) == int((fills["f0"] > 0).sum()) > 0
     assert len(traces["SPY sells"].x) == int((fills["f0"] < 0).sum()) > 0
-    assert traces["SPY position"].y[-1] == 0.0
+    assert traces["SPY position"].y[-1] == fills["f0"].sum()
     assert traces["equity"].y[-1] == pytest.approx(report.figures()["equity"])

@@ -118,7 +118,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     run_dir = tmp_path_factory.mktemp("whole") / "run"
     key = {"key": "", "secret": ""}
     with exchange_for(made_trades(3_000), run_dir, **FAST, **key, in_process=False, rules="alpaca") as exchange:
-        run = Run(exchange, run_dir, "volume_modulo", "--set", "shares=2")
+        run = Run(exchange, run_dir, "volume_modulo", "--set", "shares=2", "--end-of-day", "keep")
         run.wait()
     assert run.process.returncode == 0, run.out + run.err
     return run  # type: ignore[return-value]
