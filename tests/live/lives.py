@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -130,8 +131,6 @@ def child(told: dict[str, Any], report: Path) -> int:
     signal.alarm(LONGEST)
     stop = Path(told["parameters"]["run_dir"]) / STOP
     stop.unlink(missing_ok=True)
-    if told["stop_after"]:
-        threading.Timer(told["stop_after"], stop.touch).start()
     points = Points(told["kill_at"], report, on=told["on"], tear=told["tear"])
     if told["kill_at"]:
         for name in ("submit", "cancel", "order"):
@@ -144,11 +143,21 @@ def child(told: dict[str, Any], report: Path) -> int:
     if told["deaf"]:
         Engine.on_update = lambda this, update: None  # type: ignore[method-assign]
     session = Session.from_parameters(**told["parameters"])
+    if told["stop_after"]:
+        threading.Thread(target=stop_it, args=(session, told["stop_after"], stop), daemon=True).start()
     session.run()
     verdict = Verdict.read(session.plan.run_dir)
     assert verdict is not None
     report.write_text(verdict.reason)
     return int(verdict.code)
+
+
+def stop_it(session: Any, seconds: float, stop: Path) -> None:
+    """Ask a session to stop so many seconds after it has begun to decide."""
+    while session.engine is None or session.engine.beat == 0:
+        time.sleep(0.05)
+    time.sleep(seconds)
+    stop.touch()
 
 
 def mother(models: list[str]) -> None:

@@ -16,20 +16,24 @@ import pytest
 
 from mdslib.audit import fold_of
 from mdslib.audit.report import Outcome
-from mdslib.desk import Desk
+from mdslib.desk import Desk, mark_record
 from mdslib.events import Kind, Status, Verb
 from mdslib.live.day_audit import audit_run
+from mdslib.live.halt import write_halt
 from mdslib.live.replay import replay
-from mdslib.orderid import parse_client_order_id
+from mdslib.live.verdict import ExitCode
+from mdslib.orderid import client_order_id, parse_client_order_id
 from mdslib.protocols import Records
 from mdslib.sim import Exchange
+from mdslib.store.tapefile import TapeWriter
 from mdslib.store.tapereader import TapeReader
 from mdslib.strategy import find_model
 from mdslib.table import MarketData
+from mdslib.tape import Side, SideKind
 
 from .lives import Ended, Mother
-from .rehearsal import DAY, KEYS, decisions_on, exchange_for, made_trades, parameters
-from .test_session import orders, rest
+from .rehearsal import DAY, KEYS, decisions_on, exchange_for, made_trades, parameters, wait_until
+from .test_session import bought, orders, rest
 
 MODELS = Path(__file__).parent / "models"
 STURDY, EVERY = MODELS / "sturdy.py", MODELS / "every_step.py"
@@ -269,3 +273,117 @@ def replayed(tape: TapeReader, day: Day) -> Records:
     past = replay(tape, fold_of(header, model), Desk(header.account_id, header.run_name, DAY.date, header.instruments))
     left = past.unfated
     return left[(left["denied"] == 0) & (left["verb"] != int(Verb.CANCEL))]
+
+
+# What a person decides ----------------------------------------------------------------------------------------------
+
+
+def test_a_start_after_a_stop_trades_again(day: Day) -> None:
+    assert day.live(stop_after=WHILE, **SOON).code == 0
+    first = len(day.of_kind(Kind.INTENT))
+    day.live(stop_after=2 * WHILE, **SOON)
+    assert_nothing_lost(day)
+    controls = day.of_kind(Kind.CONTROL)
+    assert controls["code"].tolist() == [2, 0, 2], "halted by the stop, resumed by the start, halted by the stop"
+    assert len(day.of_kind(Kind.CLOSE)) == 2
+    assert len(day.of_kind(Kind.INTENT)) > first > 0
+
+
+def test_what_a_person_halted_stays_halted(day: Day) -> None:
+    day.killed("before submit", 3, **SOON)
+    write_halt(day.run_dir, "enough")
+    assert day.live(stop_after=WHILE, **SOON).code == 0
+    (day.run_dir / "HALT").unlink()
+    first = len(orders(day.exchange))
+    day.live(stop_after=WHILE, **SOON)
+    assert_nothing_lost(day)
+    assert len(orders(day.exchange)) == first
+    assert "enough" in day.texts(Kind.CONTROL)[0]
+
+
+@pytest.mark.parametrize("day", [(MODELS / "raises.py", {})], indirect=True)
+def test_a_model_that_failed_does_not_trade_again_by_itself(day: Day) -> None:
+    assert day.live(stop_after=3 * WHILE, params={"at": 40}, **SOON).code == ExitCode.MODEL_RAISED
+    first, events = len(orders(day.exchange)), len(market(day.records))
+    assert day.live(stop_after=WHILE, params={"at": 40}, **SOON).code == ExitCode.MODEL_RAISED
+    assert len(orders(day.exchange)) == first
+    assert len(market(day.records)) > events, "it records all the same"
+    assert len(day.of_kind(Kind.FAULT)) == 1
+    report = audit_run(day.run_dir)
+    assert report.ok, "\n".join(report.lines())
+
+
+def test_another_model_is_refused_and_with_a_person_s_word_begins_afresh(day: Day) -> None:
+    day.killed("after submit", 3, **SOON)
+    refused = day.live(params={"every": 5}, **SOON)
+    assert "of another model: parameters: every=7 there, every=5 here" in refused.said
+    held = position(day.exchange)
+    day.live(stop_after=WHILE, params={"every": 5}, accept_changed_model=True, **SOON)
+    with TapeReader(day.run_dir / "tape") as tape:
+        before, after = tape.runs()
+        assert dict(after[0].parameters) == {"every": 5}
+        opening = after[1][after[1]["kind"] == int(Kind.OPENING)]
+    assert day.ends[-1].code == 0, day.ends[-1].said
+    assert int(before[1]["kind"][-1]) != int(Kind.OPENING)
+    assert unanswered(before[1]) == [], "the first model's orders had ended before the second began"
+    filled = before[1]["f0"][(before[1]["kind"] == int(Kind.UPDATE))].sum()
+    assert float(opening["f0"].sum()) == float(filled) or held == float(opening["f0"].sum())
+    assert audit_run(day.run_dir).ok, str(audit_run(day.run_dir))
+
+
+# What can't be explained --------------------------------------------------------------------------------------------
+
+
+def test_a_position_that_differs_is_told_and_from_then_on_only_reduced(day: Day) -> None:
+    day.killed("before submit", 3, **SOON)
+    bought(day.exchange, "SPY", "40")
+    wait_until(lambda: position(day.exchange) >= 30)
+    assert day.live(stop_after=2 * WHILE, **SOON).code == ExitCode.AUDIT_FAILED
+    differences = day.of_kind(Kind.DIFFERENCE)
+    assert len(differences) == 1
+    assert float(differences["f1"][0]) - float(differences["f0"][0]) == 40.0
+    assert "position of SPY: ours" in day.texts(Kind.DIFFERENCE)[0]
+    controls = day.of_kind(Kind.CONTROL)
+    assert int(controls["code"][0]) == 1, "reducing"
+    assert "books" in day.ends[-1].said
+
+
+def test_an_order_of_this_run_that_the_tape_does_not_know_is_told_and_canceled(day: Day) -> None:
+    day.killed("before submit", 3, **SOON)
+    intents = day.of_kind(Kind.INTENT)
+    with TapeReader(day.run_dir / "tape") as tape:
+        header = tape.header
+    name = client_order_id(header.account_id, header.trading_date, header.run_name, int(intents["i0"][0]), 7, 0)
+    body = {"symbol": "SPY", "qty": "1", "side": "buy", "type": "limit", "limit_price": "1", "time_in_force": "day"}
+    rest(day.exchange, "/v2/orders", **body, client_order_id=name)
+    day.live(stop_after=WHILE, **SOON)
+    there = {order["client_order_id"]: order["status"] for order in orders(day.exchange)}
+    assert there[name] == "canceled"
+    assert day.texts(Kind.DIFFERENCE) == [f"order {name} works at the venue, and not by our books"]
+    assert int(day.of_kind(Kind.CONTROL)["code"][0]) == 1
+
+
+def test_orders_that_are_newer_than_the_tape_refuse_the_restart(day: Day) -> None:
+    day.killed("before submit", 3, **SOON)
+    with TapeReader(day.run_dir / "tape") as tape:
+        header = tape.header
+    name = client_order_id(header.account_id, header.trading_date, header.run_name, 999_999, 0, 0)
+    body = {"symbol": "SPY", "qty": "1", "side": "buy", "type": "limit", "limit_price": "1", "time_in_force": "day"}
+    rest(day.exchange, "/v2/orders", **body, client_order_id=name)
+    said = day.live(stop_after=WHILE, **SOON).said
+    assert f"the venue has order {name}, and the tape ends before record 999999" in said
+    assert "Begin another run, with --run-dir and --option run_name=NAME" in said
+
+
+def test_a_state_that_is_not_the_tape_s_is_not_traded_on(day: Day) -> None:
+    day.killed("before submit", 3, **SOON)
+    with TapeReader(day.run_dir / "tape") as tape:
+        header = tape.header
+    with TapeWriter(day.run_dir / "tape", header) as writer:
+        writer.append(mark_record(Kind.CHECKPOINT, 1, 1), [Side(0, SideKind.DIGEST, "0" * 64)])
+        wrong = writer.next_seq - 1
+    first = len(orders(day.exchange))
+    said = day.live(stop_after=WHILE, **SOON).said
+    assert f"state and account at record {wrong} (CHECKPOINT) have digest 000000000000 on the tape, " in said
+    assert "nothing is traded on a state that can't be trusted" in said
+    assert len(orders(day.exchange)) == first

@@ -64,7 +64,7 @@ class Run:
             with TapeReader(self.run_dir / "tape") as reader:
                 return int((reader.records()["kind"] == int(Kind.INTENT)).sum()) >= count
 
-        wait_until(there, 60)
+        wait_until(there, 120)
 
     def kernel(self) -> int:
         """Return the process id of the notebook's kernel."""
@@ -93,8 +93,8 @@ class Run:
         return found
 
 
-def code_cells(run_dir: Path) -> list[Any]:
-    notebook = nbformat.read(run_dir / "live.ipynb", as_version=4)
+def code_cells(run_dir: Path, name: str = "live.ipynb") -> list[Any]:
+    notebook = nbformat.read(run_dir / name, as_version=4)
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
@@ -183,13 +183,13 @@ def test_no_credential_is_in_anything_that_the_run_wrote(done: Run) -> None:
         assert base64.b64encode(value.encode()).decode().rstrip("=") not in told
 
 
-def test_a_second_start_leaves_the_first_one_s_record_alone(done: Run) -> None:
+def test_a_second_start_of_a_day_that_is_over_leaves_its_record_alone(done: Run) -> None:
     before = {p: p.read_bytes() for p in done.run_dir.rglob("*") if p.is_file()}
     with exchange_for(made_trades(50), done.run_dir.parent / "other", **FAST) as exchange:
         again = Run(exchange, done.run_dir, "volume_modulo")
         assert again.wait(60) == 2
     assert again.err.count("\n") == 1
-    assert f"run folder {done.run_dir} holds the tape of an earlier start of this run" in again.err
+    assert f"the session of {done.run_dir} is over and was judged" in again.err
     assert {p: p.read_bytes() for p in done.run_dir.rglob("*") if p.is_file()} == before
 
 
@@ -205,6 +205,33 @@ def test_a_killed_kernel_is_told_within_seconds_and_its_orders_are_canceled(tmp_
         assert {order["status"] for order in orders(exchange)} == {"canceled"}
     assert "the kernel died; asked the broker to cancel" in run.verdict.reason
     assert run.verdict.by == "runner"
+
+
+def test_a_run_whose_kernel_was_killed_goes_on_where_its_tape_ends(tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    with exchange_for(made_trades(8_000), run_dir, mode="fast", speed=100.0) as exchange:
+        first = Run(exchange, run_dir, RESTING)
+        first.orders_sent(2)
+        os.kill(first.kernel(), signal.SIGKILL)
+        assert first.wait(60) == ExitCode.KERNEL
+        notebook = (run_dir / "live.ipynb").read_bytes()
+        sent = len(orders(exchange))
+        second = Run(exchange, run_dir, RESTING)
+        second.orders_sent(sent + 3)
+        second.process.send_signal(signal.SIGTERM)
+        assert second.wait(60) == 0, second.out + second.err
+        there = orders(exchange)
+    assert f"{run_dir} was cut short: going on where its tape ends" in second.out
+    assert f"notebook: {run_dir / 'live.2.ipynb'}" in second.out
+    assert (run_dir / "live.ipynb").read_bytes() == notebook, "the first life's notebook stays as it was"
+    assert json.loads((run_dir / "verdict.1.json").read_text())["code"] == ExitCode.KERNEL
+    assert second.verdict.reason == "a person or the supervisor asked for it; audit passed"
+    assert {order["status"] for order in there} == {"canceled"}
+    assert len({order["client_order_id"] for order in there}) == len(there)
+    cells = code_cells(run_dir, "live.2.ipynb")
+    assert all(cell.execution_count for cell in cells)
+    assert "started again" in "".join(str(out) for cell in cells for out in cell.outputs)
+    assert audit_run(run_dir).ok
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
