@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -290,15 +291,22 @@ def test_a_start_after_a_stop_trades_again(day: Day) -> None:
 
 
 def test_what_a_person_halted_stays_halted(day: Day) -> None:
-    day.killed("before submit", 3, **SOON)
-    write_halt(day.run_dir, "enough")
-    assert day.live(stop_after=WHILE, **SOON).code == 0
+    def halt() -> None:
+        wait_until(lambda: len(orders(day.exchange)) >= 2, 60)
+        write_halt(day.run_dir, "enough")
+
+    halting = threading.Thread(target=halt)
+    halting.start()
+    assert day.live(stop_after=3 * WHILE, **SOON).code == 0
+    halting.join(60)
+    assert "HALT" in day.live(stop_after=WHILE, **SOON).said, "no session starts while the file is there"
     (day.run_dir / "HALT").unlink()
     first = len(orders(day.exchange))
     day.live(stop_after=WHILE, **SOON)
     assert_nothing_lost(day)
-    assert len(orders(day.exchange)) == first
+    assert len(orders(day.exchange)) == first > 0
     assert "enough" in day.texts(Kind.CONTROL)[0]
+    assert 0 not in day.of_kind(Kind.CONTROL)["code"].tolist(), "nothing resumed it"
 
 
 @pytest.mark.parametrize("day", [(MODELS / "raises.py", {})], indirect=True)
