@@ -15,7 +15,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -52,21 +51,13 @@ class Mother:
         self._process.stdout.close()
 
     def live(
-        self,
-        parameters: dict[str, Any],
-        kill_at: int = 0,
-        *,
-        on: str = "",
-        tear: bool = False,
-        deaf: bool = False,
-        stop_after: float = 0.0,
+        self, parameters: dict[str, Any], kill_at: int = 0, *, on: str = "", tear: bool = False, deaf: bool = False
     ) -> Ended:
         """Run one life; it is killed at point number `kill_at`, where that is not 0, of those that are called `on`.
 
-        Or it is asked to stop after so many seconds. A deaf one hears no order updates.
+        A deaf one hears no order updates.
         """
         told = {"parameters": parameters, "kill_at": kill_at, "on": on, "tear": tear, "deaf": deaf}
-        told["stop_after"] = stop_after
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(told) + "\n")
@@ -123,14 +114,11 @@ def child(told: dict[str, Any], report: Path) -> int:
     from mdslib.brokers.alpaca import AlpacaBroker
     from mdslib.live import Session
     from mdslib.live.engine import Engine
-    from mdslib.live.runner import STOP
     from mdslib.live.simlink import SimLink
     from mdslib.live.verdict import Verdict
     from mdslib.live.writer import Writer
 
     signal.alarm(LONGEST)
-    stop = Path(told["parameters"]["run_dir"]) / STOP
-    stop.unlink(missing_ok=True)
     points = Points(told["kill_at"], report, on=told["on"], tear=told["tear"])
     if told["kill_at"]:
         for name in ("submit", "cancel", "order"):
@@ -143,21 +131,11 @@ def child(told: dict[str, Any], report: Path) -> int:
     if told["deaf"]:
         Engine.on_update = lambda this, update: None  # type: ignore[method-assign]
     session = Session.from_parameters(**told["parameters"])
-    if told["stop_after"]:
-        threading.Thread(target=stop_it, args=(session, told["stop_after"], stop), daemon=True).start()
     session.run()
     verdict = Verdict.read(session.plan.run_dir)
     assert verdict is not None
     report.write_text(verdict.reason)
     return int(verdict.code)
-
-
-def stop_it(session: Any, seconds: float, stop: Path) -> None:
-    """Ask a session to stop so many seconds after it has begun to decide."""
-    while session.engine is None or session.engine.beat == 0:
-        time.sleep(0.05)
-    time.sleep(seconds)
-    stop.touch()
 
 
 def mother(models: list[str]) -> None:
