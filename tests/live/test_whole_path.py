@@ -186,7 +186,7 @@ def test_a_second_start_of_a_day_that_is_over_leaves_its_record_alone(done: Run)
     before = {p: p.read_bytes() for p in done.run_dir.rglob("*") if p.is_file()}
     with exchange_for(made_trades(50), done.run_dir.parent / "other", **FAST) as exchange:
         again = Run(exchange, done.run_dir, "volume_modulo")
-        assert again.wait(60) == 2
+        assert again.wait(120) == 2
     assert again.err.count("\n") == 1
     assert f"the session of {done.run_dir} is over and was judged" in again.err
     assert {p: p.read_bytes() for p in done.run_dir.rglob("*") if p.is_file()} == before
@@ -199,7 +199,7 @@ def test_a_killed_kernel_s_orders_are_canceled_and_a_second_start_goes_on_where_
         first.orders_sent(2)
         assert {order["status"] for order in orders(exchange)} == {"new"}
         os.kill(first.kernel(), signal.SIGKILL)
-        assert first.wait(60) == ExitCode.KERNEL == 5
+        assert first.wait(120) == ExitCode.KERNEL == 5
         assert {order["status"] for order in orders(exchange)} == {"canceled"}
         assert "the kernel died; asked the broker to cancel" in first.verdict.reason
         assert first.verdict.by == "runner"
@@ -229,7 +229,7 @@ def test_a_signal_ends_the_session_cleanly(number: signal.Signals, tmp_path: Pat
         run = Run(exchange, tmp_path / "run", RESTING)
         run.orders_sent(2)
         run.process.send_signal(number)
-        assert run.wait(60) == 0, run.out + run.err
+        assert run.wait(120) == 0, run.out + run.err
         assert {order["status"] for order in orders(exchange)} == {"canceled"}
     assert f"{number.name}: asking the session to stop" in run.out
     assert run.verdict.reason == "a person or the supervisor asked for it; audit passed"
@@ -261,7 +261,7 @@ def test_a_wrong_setting_is_one_line_and_exit_code_2(
 ) -> None:
     with exchange_for(made_trades(10), tmp_path / "run", **FAST) as exchange:
         run = Run(exchange, tmp_path / "run", model, *more, **({gone: ""} if gone else {}))
-        assert run.wait(60) == 2, run.out + run.err
+        assert run.wait(120) == 2, run.out + run.err
     told = run.out + run.err
     assert said in told
     assert "Traceback" not in told
@@ -271,7 +271,7 @@ def test_a_wrong_setting_is_one_line_and_exit_code_2(
 def test_a_holiday_is_exit_code_0_and_nothing_is_done(tmp_path: Path) -> None:
     with exchange_for(made_trades(10), tmp_path / "other", **FAST) as exchange:
         run = Run(exchange, tmp_path / "run", "volume_modulo", "--date", "2025-07-04")
-        assert run.wait(60) == 0
+        assert run.wait(120) == 0
     assert run.out == "no session on 2025-07-04: July 4th; nothing to do\n"
     assert not (tmp_path / "run").exists()
 
