@@ -10,6 +10,8 @@ from mdslib.errors import ConfigError
 
 _EXACT = 2.0**53  # from here on every float is a whole number
 _FRACTION = 1e-9  # units: Alpaca takes quantities of up to nine decimals
+# Smallest size steps by which the venues' sizes are counted; where they trade, every day is a session.
+CRYPTO_LOTS = {"bitfinex": 1e-8, "bitmex": 1.0, "coinbase": 1e-8, "kraken": 1e-8}
 
 
 class Steps(NamedTuple):
@@ -127,7 +129,8 @@ class Instrument:
 def parse_instrument(text: str | Instrument) -> Instrument:
     """Return the instrument that ``SYMBOL`` or ``venue:SYMBOL`` names.
 
-    A symbol with a slash is a crypto pair: 24/7, fractions of a hundred-millionth.
+    A symbol with a slash is a crypto pair: 24/7, fractions of a hundred-millionth; so is every symbol of a crypto
+    venue, where BitMEX counts in contracts. What is written before the first colon is the venue.
 
     Examples
     --------
@@ -135,11 +138,17 @@ def parse_instrument(text: str | Instrument) -> Instrument:
     'alpaca:SPY'
     >>> parse_instrument("alpaca:BTC/USD").session
     '24/7'
+    >>> pair = parse_instrument("bitfinex:tTESTBTC:TESTUSD")
+    >>> pair.venue, pair.symbol, pair.lot, pair.session
+    ('bitfinex', 'tTESTBTC:TESTUSD', 1e-08, '24/7')
     """
     if isinstance(text, Instrument):
         return text
     if not isinstance(text, str):
         raise ConfigError(f"an instrument must be a symbol or an Instrument, received {text!r}; write it like 'SPY'")
+    head, _, tail = text.partition(":")
+    if tail and head in CRYPTO_LOTS:
+        return Instrument(tail, head, 1e-9, CRYPTO_LOTS[head], "USD", "24/7", shortable=False, fractionable=True)
     venue, _, symbol = text.rpartition(":")
     if "/" in symbol:
         base = symbol.partition("/")[2] or "USD"

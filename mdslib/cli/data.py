@@ -1,21 +1,29 @@
-"""`mds import lean`, `mds data ls`, `mds data made`: put market data into the store and see what it holds."""
+"""`mds import lean` and `mds data`: put market data into the store, and see, check and keep in order what it holds."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mdslib.errors import ConfigError, DataError
-from mdslib.store.parquet import ParquetStore
+from mdslib.errors import DataError
+from mdslib.store.tickstore import TickStore
 from mdslib.strictjson import dumps
 
+if TYPE_CHECKING:
+    from mdslib.store.compact import Compacted
+
 import_app = typer.Typer(help="Import recorded market data into the store.", no_args_is_help=True)
-data_app = typer.Typer(help="List and make what the store holds.", no_args_is_help=True)
+data_app = typer.Typer(help="List, compact, verify and make what the store holds.", no_args_is_help=True)
 
 StoreOption = Annotated[
-    Path | None, typer.Option("--store", help="Folder of recorded data; the settings' store unless given.")
+    Path | None,
+    typer.Option("--store", help="Folder of recorded data; the settings' store unless given."),
+]
+RecordArgument = Annotated[
+    Path | None,
+    typer.Argument(help="A recorder's folder, or one venue's or day's in it; the settings' unless given."),
 ]
 
 
@@ -38,7 +46,7 @@ def import_lean_command(
     failed = [report for report in reports if report.error]
     stored = [report for report in reports if not report.error and not report.skipped]
     rows = sum(report.rows for report in stored)
-    typer.echo(f"{len(stored)} of {len(reports)} files imported, {rows:,} rows, into {opened.root}")
+    typer.echo(f"{len(stored)} of {len(reports)} files imported, {rows:,} rows, into {opened.where}")
     if failed:
         names = ", ".join(report.file for report in failed)
         raise DataError(f"{len(failed)} of {len(reports)} files were not imported: {names}; the reasons are above")
@@ -52,6 +60,8 @@ def list_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list, one object a part.")] = False,
 ) -> None:
     """List what the store holds: one line a symbol, kind and day."""
+    from mdslib.store.parquet import ParquetStore
+
     opened = _opened(store)
     rows = opened.list()
     if as_json:
@@ -61,8 +71,8 @@ def list_command(
         name = f"{row['venue']}:{row['symbol']}"
         counts = f"{row['rows']:>12,} rows {row['bytes']:>12,} bytes"
         typer.echo(f"{name:<17} {row['kind']:<9} {row['date']:<10} {counts}")
-    absent = "" if opened.root.is_dir() else ", which is not there"
-    typer.echo(f"{len(rows)} parts in {opened.root}{absent}")
+    absent = ", which is not there" if isinstance(opened, ParquetStore) and not opened.root.is_dir() else ""
+    typer.echo(f"{len(rows)} parts in {opened.where}{absent}")
 
 
 @data_app.command("made")
@@ -83,13 +93,39 @@ def made_command(
     instrument = parse_instrument(symbol)
     table = made_day(date, instrument.symbol, trades, seed)
     opened.write(table, instrument, parse_date(date), source=[Source(f"made, seed {seed}", "")])
-    typer.echo(f"{instrument.symbol} {date}: {describe_made(table)}; stored in {opened.root}")
+    typer.echo(f"{instrument.symbol} {date}: {describe_made(table)}; stored in {opened.where}")
 
 
-def _opened(store: Path | None) -> ParquetStore:
+@data_app.command("compact")
+def compact_command(
+    record: RecordArgument = None,
+    store: StoreOption = None,
+    chunk: Annotated[int, typer.Option(help="Rows that a reader decodes at once.", min=1_000)] = 100_000,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list, one object a venue and day.")] = False,
+) -> None:
+    """Bring a recorder's tapes into the store, a running day's too; it may be killed and repeated at any time."""
+    from mdslib.store.compact import compact
+
+    reports = compact(_recorded(record), _opened(store, chunk), None if as_json else _say)
+    if as_json:
+        typer.echo(dumps([report._asdict() for report in reports], indent=1))
+    failed = [report for report in reports if report.error]
+    if failed:
+        raise DataError(f"{len(failed)} of {len(reports)} days were not compacted; their tapes stand; see above")
+
+
+def _say(report: Compacted) -> None:
+    typer.echo(str(report), err=bool(report.error))
+
+
+def _recorded(record: Path | None) -> Path:
     from mdslib.config import load_settings
 
-    folder = load_settings().store if store is None else store
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"a store is a folder, received the file {folder}; name a folder with --store")
-    return ParquetStore(folder)
+    return load_settings().record if record is None else record
+
+
+def _opened(store: Path | None, chunk: int | None = None) -> TickStore:
+    from mdslib.config import load_settings
+    from mdslib.store.open import open_store
+
+    return open_store(load_settings().store if store is None else store, chunk)

@@ -6,9 +6,9 @@ session, and a day would have 0 rows. So a file that says anything else than wha
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from mdslib.errors import DataError
@@ -45,7 +45,17 @@ def stamp_of(table: Table) -> dict[str, Any]:
     }
 
 
-def described(metadata: Mapping[bytes, bytes] | None, path: Path) -> dict[str, Any]:
+def digest_of(table: Table, body: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of the rows, bit for bit, and of what the part says of itself but its layout."""
+    told = {name: value for name, value in body.items() if name not in ("digest", "columns")}
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
+    for name, column in table.columns.items():
+        if name != "instrument":  # a part holds one, and it is in the body
+            digest.update(column.data)
+    return digest.hexdigest()
+
+
+def described(metadata: Mapping[bytes, bytes] | None, path: str) -> dict[str, Any]:
     """Return what a file says of itself.
 
     Raises
@@ -68,7 +78,7 @@ def described(metadata: Mapping[bytes, bytes] | None, path: Path) -> dict[str, A
     return body
 
 
-def check_rows(table: Table, body: Mapping[str, Any], path: Path) -> None:
+def check_rows(table: Table, body: Mapping[str, Any], path: str) -> None:
     """Raise `DataError` where what was read is not what the file says it holds."""
     times = table["ts_event"]
     read = (len(table), int(times[0]), int(times[-1])) if len(table) else (0, None, None)
@@ -83,7 +93,7 @@ def _said(units: Mapping[str, str]) -> str:
     return ", ".join(f"{name} in {unit}" for name, unit in units.items())
 
 
-def _refused(path: Path, rule: str, received: str, body: Mapping[str, Any]) -> DataError:
+def _refused(path: str, rule: str, received: str, body: Mapping[str, Any]) -> DataError:
     writer = f"mdslib {body['mdslib']}" if "mdslib" in body else "an unknown version"
     return DataError(
         f"stored file {path} must have {rule}, received {received}, written by {writer}; import that day again, which"

@@ -23,6 +23,7 @@ from mdslib.bars import MINUTE, SECOND
 from mdslib.errors import DataError
 from mdslib.events import Kind
 from mdslib.instruments import Instrument, parse_instrument
+from mdslib.store.key import label_of
 from mdslib.store.leancsv import (
     Decoded,
     decode_bars,
@@ -33,7 +34,7 @@ from mdslib.store.leancsv import (
     decode_trades,
 )
 from mdslib.store.load import regular_hours
-from mdslib.store.parquet import ParquetStore, Source, label_of
+from mdslib.store.tickstore import Source, TickStore
 
 _DAY_FILE = re.compile(
     r"(?P<date>\d{8})_(?:(?P<symbol>[a-z0-9.]+)_)?(?P<every>tick|second|minute)_(?P<what>trade|quote)\.zip",
@@ -96,7 +97,7 @@ class Report(NamedTuple):
 
 
 def import_lean(
-    path: Path | str, symbol: str, store: ParquetStore, progress: Callable[[Report], None] | None = None
+    path: Path | str, symbol: str, store: TickStore, progress: Callable[[Report], None] | None = None
 ) -> list[Report]:
     """Import one of Lean's zip files, or all that lie in a folder.
 
@@ -106,7 +107,7 @@ def import_lean(
         A zip file or a folder. Files whose name has another symbol are skipped, and reported so.
     symbol : str
         What the rows are of; tick files do not say it in their name.
-    store : ParquetStore
+    store : TickStore
         Where they go.
     progress : callable, optional
         Called with each file's report as soon as it is done.
@@ -137,7 +138,7 @@ def import_lean(
     return reports
 
 
-def _import_file(file: Path, instrument: Instrument, store: ParquetStore, *, alone: bool) -> Report:
+def _import_file(file: Path, instrument: Instrument, store: TickStore, *, alone: bool) -> Report:
     try:
         named = parse_name(file.name)
         if named.symbol is not None and named.symbol.upper() != instrument.symbol.upper():
@@ -167,7 +168,7 @@ def parse_name(name: str) -> Named:
     return Named(date, match["symbol"], match["every"].lower(), match["what"].lower())
 
 
-def _stored(file: Path, named: Named, instrument: Instrument, store: ParquetStore) -> Report:
+def _stored(file: Path, named: Named, instrument: Instrument, store: TickStore) -> Report:
     try:
         packed = file.read_bytes()
     except OSError as error:
@@ -192,7 +193,7 @@ def _decode_day(text: bytes, named: Named, date: datetime.date, where: str) -> t
 
 
 def _store_years(
-    file: Path, named: Named, text: bytes, instrument: Instrument, store: ParquetStore, source: list[Source]
+    file: Path, named: Named, text: bytes, instrument: Instrument, store: TickStore, source: list[Source]
 ) -> Report:
     if named.every == "daily":
         decoded, interval = decode_days(text, file.name, instrument.session), "1d"

@@ -15,11 +15,23 @@ from mdslib.arguments import flag
 from mdslib.errors import ConfigError, DataError, did_you_mean
 from mdslib.events import SCHEMAS, Kind
 from mdslib.instruments import Instrument, parse_instrument
-from mdslib.store.parquet import YEARLY, ParquetStore, day_bounds
-from mdslib.table import MarketData, Table, merge
+from mdslib.store.key import YEARLY
+from mdslib.store.open import open_store
+from mdslib.store.tickstore import TickStore, day_bounds
+from mdslib.table import MarketData, Table, empty, merge
 
-_WORDS = {"trades": Kind.TRADE, "quotes": Kind.QUOTE, "bars": Kind.BAR}
-_WORD = re.compile(r"(trade|quote|bar)s?(?:_(\d+[smhd]))?")
+_WORDS = {
+    "trades": Kind.TRADE,
+    "quotes": Kind.QUOTE,
+    "bars": Kind.BAR,
+    "book_deltas": Kind.BOOK_DELTA,
+    "gaps": Kind.GAP,
+}
+_WORD = re.compile(r"(trade|quote|bar|book_delta|gap)s?(?:_(\d+[smhd]))?")
+_SPACED = (Kind.QUOTE, Kind.BAR)
+# What a recorder keeps of a venue that never closes; at equal times the kinds come in this order.
+_RECORDED: tuple[Kind, ...] = (Kind.TRADE, Kind.QUOTE, Kind.BOOK_DELTA, Kind.GAP)
+_SELDOM = (Kind.GAP,)  # a day without any is a good day
 
 When = str | datetime.date | tuple[str | datetime.date, str | datetime.date]
 
@@ -34,8 +46,8 @@ class Wanted(NamedTuple):
 def load(
     symbols: str | Instrument | Sequence[str | Instrument],
     date: When,
-    kind: str | Kind | Sequence[str | Kind] = "trades",
-    store: ParquetStore | Path | str | None = None,
+    kind: str | Kind | Sequence[str | Kind] | None = None,
+    store: TickStore | Path | str | None = None,
     *,
     extended: bool = False,
     columns: Sequence[str] | None = None,
@@ -52,14 +64,15 @@ def load(
         trading calendar.
     date : date, str, or a pair of them
         A day, or first and last day, both included.
-    kind : str, Kind or a sequence of them
+    kind : str, Kind or a sequence of them, optional
         ``"trades"``, ``"quotes"``, ``"bars"`` (of a minute), ``"bars_1s"``, ``"bars_1h"``, ``"bars_1d"``,
-        ``"quotes_1s"``. At equal times the events of the kind named first come first.
-    store : ParquetStore, Path or str, optional
+        ``"quotes_1s"``, ``"book_deltas"``, ``"gaps"``. At equal times the events of the kind named first come first.
+        By default trades; of a market that never closes all of trades, quotes, book deltas and gaps that are stored.
+    store : TickStore, Path or str, optional
         Where the data lie; the settings' store unless given.
     extended : bool
         Keep everything that was recorded on the days. Otherwise ``open <= ts < close`` (bars, which are stamped at
-        their close: ``open < ts <= close``).
+        their close: ``open < ts <= close``). A day of a market that never closes is what was received on that UTC day.
     columns : sequence of str, optional
         Load only these columns (times and instrument always come along); others can't be asked for later.
     missing : {"error", "skip"}
@@ -83,13 +96,18 @@ def load(
     columns = [columns] if isinstance(columns, str) else columns
     if not isinstance(missing, str) or missing not in ("error", "skip"):
         raise ConfigError(f"load: missing must be 'error' or 'skip', received {missing!r}")
-    wanted = [_wanted(word) for word in _several(kind, "kind")]
+    wanted = [_wanted(word) for word in _several(kind, "kind")] if kind is not None else []
     opened = _opened(store)
-    instruments = tuple(_stored(opened, parse_instrument(symbol), wanted) for symbol in _several(symbols, "symbol"))
+    named = [parse_instrument(symbol) for symbol in _several(symbols, "symbol")]
+    instruments = tuple(_stored(opened, instrument, wanted) for instrument in named)
+    by_itself = not wanted and all(instrument.session == calendar.ALWAYS for instrument in instruments)
+    wanted = wanted or (_recorded(opened, instruments, date) if by_itself else [Wanted(Kind.TRADE, None)])
     sessions = _sessions(opened, instruments, wanted, date)
+    if by_itself and missing == "error":
+        _check_days(opened, instruments, wanted, sessions)
     _check_columns(columns, wanted)
     tables = tuple(
-        _table(opened, instruments, sessions, want, columns, extended=extended, skip=missing == "skip")
+        _table(opened, instruments, sessions, want, columns, extended=extended, skip=by_itself or missing == "skip")
         for want in wanted
     )
     return MarketData(instruments, tables, sessions)
@@ -120,7 +138,7 @@ def _in_hours(rows: Table, session: calendar.Session, instrument: Instrument) ->
 
 
 def _table(
-    store: ParquetStore,
+    store: TickStore,
     instruments: tuple[Instrument, ...],
     sessions: tuple[calendar.Session, ...],
     wanted: Wanted,
@@ -135,20 +153,23 @@ def _table(
     found: list[Table] = []
     for index, instrument in enumerate(instruments):
         days = _days(store, instrument, wanted, sessions, only, skip=skip)
-        parts = [rows if extended else _in_hours(rows, session, instrument) for session, rows in days]
+        whole = extended or instrument.session == calendar.ALWAYS
+        parts = [rows if whole else _in_hours(rows, session, instrument) for session, rows in days]
         if parts:
             rows = merge(parts)
             found.append(rows.replace(instrument=np.full(len(rows), index, "<u2")) if index else rows)
+    if not found and kind in _SELDOM:
+        return empty(kind)
     if not found:
         names = ", ".join(instrument.symbol for instrument in instruments)
         raise DataError(
-            f"store {store.root} has no {kind.name.lower()}s of {names} in the days asked for; see `mds data ls`"
+            f"store {store.where} has no {kind.name.lower()}s of {names} in the days asked for; see `mds data ls`"
         )
     return merge(found)
 
 
 def _days(
-    store: ParquetStore,
+    store: TickStore,
     instrument: Instrument,
     wanted: Wanted,
     sessions: tuple[calendar.Session, ...],
@@ -160,7 +181,7 @@ def _days(
     kind, interval = wanted
     years: dict[int, Table] = {}
     for session in sessions:
-        if skip and not store.has(instrument, kind, session.date, interval):
+        if (skip or kind in _SELDOM) and not store.has(instrument, kind, session.date, interval):
             continue
         if interval not in YEARLY:
             yield session, store.read(instrument, kind, session.date, columns, interval=interval)
@@ -175,7 +196,7 @@ def _days(
 
 
 def _sessions(
-    store: ParquetStore, instruments: tuple[Instrument, ...], wanted: Sequence[Wanted], date: When
+    store: TickStore, instruments: tuple[Instrument, ...], wanted: Sequence[Wanted], date: When
 ) -> tuple[calendar.Session, ...]:
     """Return the sessions asked for; a single day that is none is an error that says why."""
     calendars = {instrument.session for instrument in instruments}
@@ -196,8 +217,38 @@ def _sessions(
     return found
 
 
-def _stored(store: ParquetStore, instrument: Instrument, wanted: Sequence[Wanted]) -> Instrument:
-    return store.instrument(instrument, *wanted[0])
+def _stored(store: TickStore, instrument: Instrument, wanted: Sequence[Wanted]) -> Instrument:
+    """Return the instrument as it was stored, by the first kind that there is of it."""
+    for want in wanted or [Wanted(kind, None) for kind in _RECORDED]:
+        found = store.instrument(instrument, *want)
+        if found is not instrument:
+            return found
+    return instrument
+
+
+def _recorded(store: TickStore, instruments: tuple[Instrument, ...], date: When) -> list[Wanted]:
+    """Return the kinds that are stored of the days, where none is named."""
+    start, end = date if isinstance(date, tuple) and len(date) == 2 else (date, date)
+    first, last = (calendar.parse_date(day).isoformat() for day in (start, end))
+    found = [
+        Wanted(kind, None)
+        for kind in _RECORDED
+        if any(first <= day <= last for instrument in instruments for day in store.dates(instrument, kind))
+    ]
+    return found or [Wanted(Kind.TRADE, None)]
+
+
+def _check_days(
+    store: TickStore,
+    instruments: tuple[Instrument, ...],
+    wanted: Sequence[Wanted],
+    sessions: tuple[calendar.Session, ...],
+) -> None:
+    """Refuse a day of which nothing is stored; a quiet pair may have a day without a trade, but not without a book."""
+    for instrument in instruments:
+        for session in sessions:
+            if not any(store.has(instrument, kind, session.date) for kind, _ in wanted):
+                store.read(instrument, wanted[0].kind, session.date)  # says what is missing
 
 
 def _several(given: Any, what: str) -> list[Any]:
@@ -219,21 +270,22 @@ def _wanted(word: str | Kind) -> Wanted:
     if match is None:
         raise ConfigError(f"load: kind {word!r} is not known. {did_you_mean(str(word), _WORDS)}")
     kind = Kind[match[1].upper()]
-    if kind == Kind.TRADE and match[2]:
-        raise ConfigError(f"load: trades have no spacing, received {word!r}; use 'trades' or 'bars_{match[2]}'")
+    if kind not in _SPACED and match[2]:
+        plain = f"{match[1]}s"
+        raise ConfigError(f"load: {plain} have no spacing, received {word!r}; use {plain!r} or 'bars_{match[2]}'")
     return Wanted(kind, match[2])
 
 
-def _opened(store: ParquetStore | Path | str | None) -> ParquetStore:
-    if isinstance(store, ParquetStore):
+def _opened(store: TickStore | Path | str | None) -> TickStore:
+    if isinstance(store, TickStore):
         return store
     if store is None:
         from mdslib.config import load_settings
 
-        return ParquetStore(load_settings().store)
+        return open_store(load_settings().store)
     if not isinstance(store, Path | str):
         raise ConfigError(f"load: store must be a store or its folder, received {store!r}")
-    return ParquetStore(store)
+    return open_store(store)
 
 
 def _check_columns(columns: Sequence[str] | None, wanted: Sequence[Wanted]) -> None:

@@ -82,6 +82,16 @@ class MarketData:
         """The bars, or None."""
         return self.table(Kind.BAR)
 
+    @property
+    def book_deltas(self) -> Table | None:
+        """The changes of order books, or None."""
+        return self.table(Kind.BOOK_DELTA)
+
+    @property
+    def gaps(self) -> Table | None:
+        """Where market events were missed, or None."""
+        return self.table(Kind.GAP)
+
     @functools.cached_property
     def order(self) -> tuple[Array, Array]:
         """The merged order: kind codes (u1, shape (n,)) and row numbers in that kind's table (i8, shape (n,)).
@@ -111,7 +121,7 @@ class MarketData:
 
     def __repr__(self) -> str:
         symbols = ", ".join(instrument.symbol for instrument in self.instruments)
-        counts = ", ".join(f"{len(table):,} {table.kind.name.lower()}s" for table in self.tables)
+        counts = ", ".join(f"{len(table):,} {table.kind.name.lower().replace('_', ' ')}s" for table in self.tables)
         days = f"{self.sessions[0].date}" if self.sessions else "no session"
         if len(self.sessions) > 1:
             days += f" to {self.sessions[-1].date} ({len(self.sessions)} sessions)"

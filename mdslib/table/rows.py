@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 Array = np.ndarray[tuple[int], np.dtype[Any]]
 
 # What a column holds where a source has none: nothing known, never a number that could be mistaken for data.
-DEFAULTS = dict.fromkeys(("instrument", "trade_id", "exchange", "conditions", "trades"), 0.0) | {"vwap": float("nan")}
+DEFAULTS = dict.fromkeys(
+    ("instrument", "trade_id", "exchange", "conditions", "trades", "sequence", "checksum", "held"), 0.0
+) | dict.fromkeys(("vwap", "orders"), float("nan"))
 _HEAD = ("ts_event", "ts_init", "instrument")
 
 

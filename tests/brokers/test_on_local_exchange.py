@@ -48,16 +48,16 @@ def updates(broker):
     ready = threading.Event()
     thread = threading.Thread(target=broker.stream, args=(came.put, ready.set))
     thread.start()
-    assert ready.wait(120)
+    assert ready.wait(5)
     yield came
     broker.close()
-    thread.join(120)
+    thread.join(5)
     assert not thread.is_alive()
 
 
 def until(updates, event):
     while True:
-        update = updates.get(timeout=60)
+        update = updates.get(timeout=10)
         if update.event == event:
             return update
 

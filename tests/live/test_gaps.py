@@ -164,7 +164,7 @@ def disturbed(session: Session, exchange: Exchange, disturb: Any, after: int = 1
     try:
         return session.run()
     finally:
-        thread.join(120)
+        thread.join(30)
 
 
 # What the venue says --------------------------------------------------------------------------------------------------

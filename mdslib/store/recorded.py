@@ -1,0 +1,157 @@
+"""A recorder's day as tables: the tapes of one venue and UTC day, by instrument and kind.
+
+A tape holds everything in the order of arrival; a table holds one kind of one instrument in order of time. What no
+table can hold, such as starts and the texts of gaps, is the *rest*, and is kept as the records that it is.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from mdslib.errors import TapeError
+from mdslib.events import SCHEMAS, Kind
+from mdslib.instruments import Instrument
+from mdslib.protocols import Records
+from mdslib.store.tapereader import TapeReader, segment_paths, side_path
+from mdslib.table import Table
+from mdslib.tape import decode_header
+
+STORED = (
+    Kind.TRADE,
+    Kind.QUOTE,
+    Kind.BAR,
+    Kind.BOOK_DELTA,
+    Kind.GAP,
+    Kind.RESYNC,
+    Kind.CORRECTION,
+    Kind.CANCEL_ERROR,
+    Kind.STATUS,
+)
+_CODES = np.array([int(kind) for kind in STORED], "u1")
+_HEADER_BYTES = 1 << 20
+
+
+class DayTapes(NamedTuple):
+    """The tapes of one venue and UTC day; several where each pair has a process of its own."""
+
+    venue: str
+    date: datetime.date
+    folders: tuple[Path, ...]
+
+
+class Rows(NamedTuple):
+    """One kind of one instrument: its rows, and the last sequence of each tape, by place, that they came from."""
+
+    instrument: Instrument
+    table: Table
+    tapes: tuple[int, ...]
+
+
+def find_days(root: Path) -> tuple[list[DayTapes], list[TapeError]]:
+    """Return the days whose tapes lie anywhere in a folder, in order, and what is wrong with tapes that can't be told.
+
+    Parameters
+    ----------
+    root : Path
+        A recorder's folder, one venue's, one day's, or a tape.
+    """
+    days: dict[tuple[datetime.date, str], list[Path]] = {}
+    wrong: list[TapeError] = []
+    for first in sorted(root.rglob("00000001.tape")):
+        try:
+            with first.open("rb") as file:
+                header, _, _ = decode_header(file.read(_HEADER_BYTES), str(first))
+        except (TapeError, OSError) as error:
+            wrong.append(error if isinstance(error, TapeError) else TapeError(f"{first} can't be read: {error}"))
+            continue
+        if header.model or not header.instruments:
+            continue  # a session's tape is its record, and stays
+        days.setdefault((header.trading_date, header.instruments[0].venue), []).append(first.parent)
+    return [DayTapes(venue, date, tuple(found)) for (date, venue), found in sorted(days.items())], wrong
+
+
+def tape_bytes(folder: Path) -> int:
+    """Return the bytes of a tape's segments and texts: where they are the same, nothing was added."""
+    paths = segment_paths(folder)
+    return sum(path.stat().st_size for path in (*paths, *map(side_path, paths)) if path.exists())
+
+
+class Recorded:
+    """The tapes of a day, indexed by instrument and kind; rows are copied when they are asked for.
+
+    Parameters
+    ----------
+    readers : list of TapeReader
+        The tapes, opened.
+    """
+
+    def __init__(self, readers: list[TapeReader]) -> None:
+        # Runs of one instrument follow one another in the order in which their tapes began.
+        order = sorted(range(len(readers)), key=lambda place: _begin(readers[place]))
+        self._rows: dict[tuple[str, Kind], list[tuple[int, Records, np.ndarray[tuple[int], np.dtype[np.int64]]]]] = {}
+        self.instruments: dict[str, Instrument] = {}
+        self._tapes = len(readers)
+        for place in order:
+            for segment in readers[place].segments:
+                self._index(place, segment.header.instruments, segment.records)
+
+    def _index(self, place: int, instruments: tuple[Instrument, ...], records: Records) -> None:
+        """Note which rows of a segment are whose, by one stable sort: a tape has hundreds of pairs and kinds."""
+        at = np.flatnonzero(np.isin(records["kind"], _CODES))
+        whose = records["instrument"][at].astype("<u4") * 256 + records["kind"][at]
+        by = np.argsort(whose, kind="stable")
+        groups, starts = np.unique(whose[by], return_index=True)
+        for group, rows in zip(groups.tolist(), np.split(at[by], starts[1:]), strict=False):
+            number, kind = divmod(group, 256)
+            if number >= len(instruments):
+                raise TapeError(
+                    f"a record of the tape must be of one of its {len(instruments)} instruments, received number"
+                    f" {number}; it was written by another version"
+                )
+            instrument = instruments[number]
+            self.instruments[instrument.id] = instrument
+            self._rows.setdefault((instrument.id, Kind(kind)), []).append((place, records, rows))
+
+    def tables(self) -> Iterator[Rows]:
+        """Yield the rows of each instrument and kind."""
+        for name, kind in sorted(self._rows):
+            parts = self._rows[name, kind]
+            last = [0] * self._tapes
+            for place, records, rows in parts:
+                last[place] = max(last[place], int(records["seq"][rows[-1]]))
+            found = np.concatenate([records[rows] for _, records, rows in parts])
+            yield Rows(self.instruments[name], _table(found, kind), tuple(last))
+
+
+def rest_of(reader: TapeReader) -> Iterator[Records]:
+    """Yield, by segment, the records that no table holds, and those that have a text."""
+    for segment in reader.segments:
+        records = segment.records
+        yield records[~np.isin(records["kind"], _CODES) | (records["side"] > 0)]
+
+
+def _begin(reader: TapeReader) -> int:
+    return next((int(segment.records["ts_init"][0]) for segment in reader.segments if len(segment.records)), 0)
+
+
+def _table(records: Records, kind: Kind) -> Table:
+    """Return records of one kind and instrument as a table, in order of time.
+
+    A book is its deltas in the order in which they came, so theirs is kept, and a time that lies before the one before
+    it, as after a reconnection, is raised to it. Others are sorted; equal times keep their order.
+    """
+    if kind == Kind.BOOK_DELTA:
+        found = np.maximum.accumulate(records["ts_event"])
+    else:
+        records = records[np.argsort(records["ts_event"], kind="stable")]
+        found = np.ascontiguousarray(records["ts_event"])
+    columns = {name: np.ascontiguousarray(records[field.slot]) for name, field in SCHEMAS[kind].items()}
+    return Table(kind, columns | {"ts_event": found, "instrument": np.zeros(len(records), "<u2")})
+
+
+__all__ = ["STORED", "DayTapes", "Recorded", "Rows", "find_days", "rest_of", "tape_bytes"]
