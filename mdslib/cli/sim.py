@@ -59,11 +59,26 @@ def sim_command(
     ] = "",
     secret: Annotated[str, typer.Option(envvar="MDS_SIM_SECRET", show_envvar=True, help="Its secret.")] = "",
     faults: Annotated[str, typer.Option(help="What goes wrong: a fault script's file, or its name.")] = "",
+    venue: Annotated[
+        str,
+        typer.Option(
+            help="Play a crypto venue's market data instead: coinbase, bitfinex, kraken or bitmex; --symbol names "
+            "the pairs of a made market.",
+            show_default=False,
+        ),
+    ] = "",
+    capture: Annotated[
+        Path | None, typer.Option(help="The venue's market: a raw capture's file or folder; a made one by default.")
+    ] = None,
+    venue_fault: Annotated[
+        list[str] | None,
+        typer.Option(help="What goes wrong with the venue: 500:cut or 500:drop, at that message; may be repeated."),
+    ] = None,
     list_faults: Annotated[
         bool, typer.Option("--list-faults", help="List the fault scripts that come with mdslib, and end.")
     ] = False,
 ) -> None:
-    """Run a local exchange that speaks Alpaca's protocols on 127.0.0.1."""
+    """Run a local exchange on 127.0.0.1: it speaks Alpaca's protocols, or a crypto venue's market data."""
     from mdslib.arguments import number
     from mdslib.calendar import parse_date
     from mdslib.sim.faults import catalogue, load_script
@@ -75,6 +90,12 @@ def sim_command(
         scripts = catalogue()
         width = max(len(script.name) for script in scripts)
         typer.echo("\n".join(f"{script.name:{width}}  {script.about}" for script in scripts))
+        return
+    if venue or capture or venue_fault:
+        from mdslib.cli.venue import run_venue
+
+        pace = number("--speed", 1.0 if speed is None else speed, least=0.0)
+        run_venue(venue, capture, symbol or (), pace, venue_fault or (), port, exit_after)
         return
     if speed is not None and mode not in ("", Mode.FAST):
         raise ConfigError(

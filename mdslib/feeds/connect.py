@@ -10,9 +10,10 @@ import logging
 from typing import TYPE_CHECKING, Any, Literal, cast
 from urllib.parse import urlsplit
 
-from mdslib.errors import ConfigError, FeedError, FeedRefused
+from mdslib.errors import ConfigError, FeedError, FeedRefused, MdsError
 
 if TYPE_CHECKING:
+    from websockets.asyncio.client import ClientConnection as AsyncConnection
     from websockets.sync.client import ClientConnection
 
     from mdslib.feeds.direct import DirectConnection
@@ -93,8 +94,26 @@ def open_websocket(url: str, timeout: float, what: str) -> ClientConnection:
     return cast("ClientConnection", _open(url, timeout, what, None))
 
 
+async def open_async(url: str, timeout: float, what: str) -> AsyncConnection:
+    """Return an open connection for an event loop; it raises as `open_websocket` does.
+
+    The address of a public stream may be compressed: what a venue's books come to is many times smaller then.
+    """
+    from websockets.asyncio.client import connect
+
+    check_encrypted(url, what)
+    proxy: Literal[True] | None = None if is_loopback(url) else True
+    try:
+        return await connect(
+            url, open_timeout=timeout, ping_interval=_PING_EVERY, ping_timeout=_PONG_WITHIN, close_timeout=1.0,
+            max_size=_LARGEST, max_queue=_QUEUE, proxy=proxy, logger=_LOG,
+            compression=None if is_loopback(url) else "deflate",
+        )  # fmt: skip
+    except _failures() as error:
+        raise _told(error, url, timeout, what) from None
+
+
 def _open(url: str, timeout: float, what: str, make: Any) -> object:
-    from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
     from websockets.sync.client import connect
 
     check_encrypted(url, what)
@@ -105,17 +124,30 @@ def _open(url: str, timeout: float, what: str, make: Any) -> object:
             max_size=_LARGEST, max_queue=_QUEUE, compression=None, proxy=proxy, logger=_LOG,
             create_connection=make,
         )  # fmt: skip
-    except InvalidStatus as error:
+    except _failures() as error:
+        raise _told(error, url, timeout, what) from None
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    from websockets.exceptions import InvalidHandshake, InvalidURI
+
+    return (OSError, InvalidHandshake, InvalidURI, EOFError)
+
+
+def _told(error: Exception, url: str, timeout: float, what: str) -> MdsError:
+    """Return the clear error for what `connect` raised."""
+    from websockets.exceptions import InvalidStatus, InvalidURI
+
+    if isinstance(error, InvalidStatus):
         status = error.response.status_code
         why = _STATUS.get(status, "the venue did not open the stream")
         kind = FeedRefused if 400 <= status < 500 and status not in (408, 429) else FeedError
-        raise kind(f"{what}: {url} answered HTTP {status} to the upgrade: {why}", code=status) from None
-    except InvalidURI:
-        raise ConfigError(f"{what}: the address must be a websocket URL, received {url!r}") from None
-    except TimeoutError:
-        raise FeedError(f"{what}: {url} did not open within {timeout:g} s; check the network and the address") from None
-    except (OSError, InvalidHandshake, EOFError) as error:
-        raise FeedError(f"{what}: {url} can't be reached: {error or type(error).__name__}") from None
+        return kind(f"{what}: {url} answered HTTP {status} to the upgrade: {why}", code=status)
+    if isinstance(error, InvalidURI):
+        return ConfigError(f"{what}: the address must be a websocket URL, received {url!r}")
+    if isinstance(error, TimeoutError):
+        return FeedError(f"{what}: {url} did not open within {timeout:g} s; check the network and the address")
+    return FeedError(f"{what}: {url} can't be reached: {error or type(error).__name__}")
 
 
 def why_closed(error: BaseException) -> str:

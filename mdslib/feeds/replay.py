@@ -5,7 +5,6 @@ A decoder that was fixed later can so rebuild history from what was recorded.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -15,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from mdslib.book import Book
+from mdslib.book.grid import on_grid
 from mdslib.errors import ConfigError, DataError, did_you_mean
-from mdslib.events import BookFlag, Kind
+from mdslib.events import Kind
 from mdslib.feeds.capture import Line, What, capture_files, dialect_of, read_capture
 from mdslib.feeds.pairs import Pairs
 from mdslib.feeds.venue import Tally, VenueDecoder, add
@@ -30,7 +30,6 @@ _DECODERS = {
     "kraken": "kraken:KrakenDecoder",
     "kraken-v2": "kraken_v2:KrakenV2Decoder",
 }
-_FINEST = 12  # decimal places of the finest price grid that is tried
 
 
 def decoder_for(dialect: str) -> type[VenueDecoder]:
@@ -199,7 +198,7 @@ class _Replay:
         """Bring the pair's book up to date, and hold the venue's own best prices against it."""
         kinds = records["kind"]
         if (kinds == Kind.BOOK_DELTA).any():
-            book = report.book = _on_grid(report.book, records)
+            book = report.book = on_grid(report.book, records)
             before = book.times_crossed
             book.apply(records)
             report.crossed += book.times_crossed - before
@@ -218,24 +217,3 @@ def _joined(reports: list[CaptureReport]) -> CaptureReport:
         for name in ("sent", "rest", "connections", "records"):
             setattr(total, name, getattr(total, name) + getattr(report, name))
     return total
-
-
-def _on_grid(book: Book | None, records: Records) -> Book:
-    """Return a book whose tick suits the records' prices: captures do not say what the venue's tick was."""
-    rows = (records["kind"] == Kind.BOOK_DELTA) & ((records["flag"] & BookFlag.CLEAR) == 0)
-    prices = records["f0"][rows]
-    places = 0 if book is None else round(-math.log10(book.tick))
-    while places < _FINEST:
-        unit = 10.0**places
-        if bool((np.rint(prices * unit) / unit == prices).all()):
-            break
-        places += 1
-    if book is None:
-        return Book(_step(places))
-    if places > round(-math.log10(book.tick)):
-        book.refine(_step(places))
-    return book
-
-
-def _step(places: int) -> float:
-    return float(f"1e-{places}")

@@ -142,6 +142,8 @@ class VenueDecoder(ABC):
         The latest ignored messages.
     last : Tally
         What the last message added to the account of its pair, the first if it has several.
+    refusals : list of Unread
+        Messages in which the venue refused something; who reads them empties the list.
     """
 
     venue: ClassVar[str]
@@ -152,7 +154,9 @@ class VenueDecoder(ABC):
         self.tallies: dict[str, Tally] = {}
         self.unread: deque[Unread] = deque(maxlen=_KEPT)
         self.last = Tally()
+        self.refusals: list[Unread] = []
         self._resyncs: list[Resync] = []
+        self._packed: list[bytes] = []
         self._frame = Frame(0)
 
     @abstractmethod
@@ -183,6 +187,11 @@ class VenueDecoder(ABC):
             In the message's order; ``seq`` and ``crc`` are 0. A message that can't be read gives none, and is kept in
             `unread`: one bad message must not end a recording.
         """
+        self.feed(frame, ts_init)
+        return self.take()
+
+    def feed(self, frame: str | bytes, ts_init: int) -> None:
+        """Read one message as `receive` does, and keep its records until `take`: for many messages at once."""
         data = frame.encode() if isinstance(frame, str) else frame
         now = self._frame = Frame(ts_init)
         try:
@@ -197,8 +206,16 @@ class VenueDecoder(ABC):
         tally.names[now.name] += 1
         if outcome is Outcome.IGNORED:
             self.unread.append(Unread(now.pair, now.why or now.name, data[:2000].decode("utf-8", "replace")))
+        elif now.name.startswith("refused"):
+            self.refusals.append(Unread(now.pair, now.name, data[:2000].decode("utf-8", "replace")))
         self.last = tally
-        return self._finish()
+        self._finish()
+
+    def take(self) -> Records:
+        """Return the records that were kept since the last call, in order."""
+        found: Records = np.frombuffer(bytearray(b"".join(self._packed)), RECORD)
+        self._packed.clear()
+        return found
 
     def rest(self, url: str, body: bytes, ts_init: int) -> Records:
         """Return the records of a REST answer; none, for most."""
@@ -215,13 +232,28 @@ class VenueDecoder(ABC):
             read()
         except _NONSENSE as error:
             raise DataError(f"{self.venue} {pair}: the answer can't be read: {type(error).__name__}: {error}") from None
-        return self._finish()
+        self._finish()
+        return self.take()
 
-    def _finish(self) -> Records:
+    def distrust(self, pair: str, why: str, ts_init: int) -> None:
+        """Ask for a pair's book anew, for a reason that only its reader can see, such as a book that stays crossed.
+
+        Its GAP is kept until `take`; what to send is in `take_resyncs`.
+        """
+        now = self._frame = Frame(ts_init)
+        now.pair, now.place = pair, self.pairs.place(pair) or 0
+        self._distrust(why)
+        self._finish()
+
+    def _finish(self) -> None:
         for pair, part in self._frame.tallies.items():
             add(_tally(self.tallies, pair), part)
-        found: Records = np.frombuffer(bytearray(b"".join(self._frame.rows)), RECORD)
-        return found
+        self._packed += self._frame.rows
+
+    @property
+    def asks(self) -> bool:
+        """Whether there is a resync or a refusal that nobody has looked at."""
+        return bool(self._resyncs or self.refusals)
 
     def take_resyncs(self) -> list[Resync]:
         """Return the resyncs that were asked for since the last call."""
