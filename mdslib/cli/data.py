@@ -114,6 +114,54 @@ def compact_command(
         raise DataError(f"{len(failed)} of {len(reports)} days were not compacted; their tapes stand; see above")
 
 
+@data_app.command("verify")
+def verify_command(
+    store: StoreOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list, one object a part.")] = False,
+) -> None:
+    """Read every part of the store, and name those that are damaged."""
+    from mdslib.store.integrity import verify_store
+
+    opened = _opened(store)
+    found = list(verify_store(opened))
+    bad = [part for part in found if part.error]
+    if as_json:
+        typer.echo(dumps([part._asdict() for part in found], indent=1))
+    else:
+        for part in bad:
+            typer.echo(f"{part.part}: DAMAGED: {part.error}", err=True)
+        bare = sum(not part.digest for part in found) - len(bad)
+        older = f"; {bare} have no digest, written by an earlier version" if bare else ""
+        rows = sum(part.rows for part in found)
+        typer.echo(f"{len(found) - len(bad)} of {len(found)} parts are whole, {rows:,} rows, in {opened.where}{older}")
+    if bad:
+        raise DataError(f"{len(bad)} of {len(found)} parts are damaged: {', '.join(part.part for part in bad[:5])}")
+
+
+@data_app.command("retain")
+def retain_command(
+    days: Annotated[int, typer.Option(help="How many days of tapes to keep, today (UTC) included.", min=1)],
+    record: RecordArgument = None,
+    store: StoreOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Compare and report, and delete nothing.")] = False,
+) -> None:
+    """Delete older tapes, and only those of which the store gives back every row."""
+    from mdslib.store.retain import retain
+
+    reports = retain(
+        _recorded(record),
+        _opened(store),
+        days,
+        dry_run=dry_run,
+        progress=lambda report: typer.echo(str(report), err=report.failed),
+    )
+    freed = sum(report.freed for report in reports)
+    typer.echo(f"{freed:,} bytes {'would be' if dry_run else 'were'} deleted")
+    failed = [report for report in reports if report.failed]
+    if failed:
+        raise DataError(f"the tapes of {len(failed)} of {len(reports)} days stay, although they are old; see above")
+
+
 def _say(report: Compacted) -> None:
     typer.echo(str(report), err=bool(report.error))
 

@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mdslib.errors import DataError, MdsError, TapeError
+from mdslib.errors import DataError, MdsError
 from mdslib.events import RECORD, Kind
 from mdslib.store.files import LocalFiles
 from mdslib.store.key import Key, key_of, label_of
@@ -97,7 +97,7 @@ def compact(root: Path | str, store: TickStore, progress: Callable[[Compacted], 
         There is no such folder, it holds no tape, or another process compacts it now.
     """
     root = Path(root)
-    with _alone(root):
+    with alone(root):
         days, wrong = find_days(root)
         reports = [Compacted("tape", "", error=str(error)) for error in wrong]
         if not days and not wrong:
@@ -214,7 +214,7 @@ def _is_current(folder: Path, store: TickStore) -> bool:
 
 
 @contextlib.contextmanager
-def _alone(root: Path) -> Iterator[None]:
+def alone(root: Path) -> Iterator[None]:
     """Hold the folder: an older compaction must not write over a newer one's parts."""
     if not root.is_dir():
         raise DataError(f"compact: there is no folder {root}; give the folder that `mds record` writes to")
@@ -232,4 +232,4 @@ def _alone(root: Path) -> Iterator[None]:
         os.close(fd)
 
 
-__all__ = ["RECEIPT", "REST", "Compacted", "TapeError", "compact", "pack_rest", "part_key", "read_receipt"]
+__all__ = ["RECEIPT", "REST", "Compacted", "alone", "compact", "pack_rest", "part_key", "read_receipt"]

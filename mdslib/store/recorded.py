@@ -32,6 +32,7 @@ STORED = (
     Kind.CANCEL_ERROR,
     Kind.STATUS,
 )
+DOOMED = "verified.delete"  # beside a tape that the store holds, while it is being deleted
 _CODES = np.array([int(kind) for kind in STORED], "u1")
 _HEADER_BYTES = 1 << 20
 
@@ -63,6 +64,8 @@ def find_days(root: Path) -> tuple[list[DayTapes], list[TapeError]]:
     days: dict[tuple[datetime.date, str], list[Path]] = {}
     wrong: list[TapeError] = []
     for first in sorted(root.rglob("00000001.tape")):
+        if (first.parent / DOOMED).exists():
+            continue
         try:
             with first.open("rb") as file:
                 header, _, _ = decode_header(file.read(_HEADER_BYTES), str(first))
@@ -154,4 +157,4 @@ def _table(records: Records, kind: Kind) -> Table:
     return Table(kind, columns | {"ts_event": found, "instrument": np.zeros(len(records), "<u2")})
 
 
-__all__ = ["STORED", "DayTapes", "Recorded", "Rows", "find_days", "rest_of", "tape_bytes"]
+__all__ = ["DOOMED", "STORED", "DayTapes", "Recorded", "Rows", "find_days", "rest_of", "tape_bytes"]

@@ -18,6 +18,9 @@ DAY = ["--symbol", "SPY", "--date", "2025-06-12", "--store", "store"]
 CALLS: dict[str, list[str]] = {
     "import lean": ["file", "--symbol", "SPY", "--store", "other"],
     "data ls": ["--store", "store"],
+    "data compact": ["run", "--store", "store"],
+    "data verify": ["--store", "store"],
+    "data retain": ["run", "--store", "store", "--days", "9"],
     "data made": ["--store", "other", "--trades", "50"],
     "models": [],
     "new-model": ["a_model", "--folder", "out"],
