@@ -82,7 +82,7 @@ def apply_fill(account: Records, k: int, qty: float, px: float, fee: float) -> N
     if before * qty >= 0.0:
         a.avg_px = (abs(before) * a.avg_px + abs(qty) * px) / abs(after) if after != 0.0 else 0.0
     else:
-        closed = min(abs(qty), abs(before))
+        closed = abs(before) if abs(before) < abs(qty) else abs(qty)
         a.realized += closed * (px - a.avg_px) if before > 0.0 else closed * (a.avg_px - px)
         if after == 0.0:
             a.avg_px = 0.0

@@ -7,9 +7,11 @@ caches: a cached leaf goes on serving old code after something that it calls has
 
 from __future__ import annotations
 
+import gc
 import mmap
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
 # Intel's short vector math library gives other last bits than libm, so uncompiled runs would differ from compiled ones.
@@ -18,6 +20,7 @@ os.environ.setdefault("NUMBA_DISABLE_INTEL_SVML", "1")
 import numba
 import numpy as np
 from numba import njit
+from numba.extending import register_jitable
 
 from mdslib.protocols import Records
 
@@ -79,6 +82,15 @@ def jit_quiet(function: F) -> F:
     return compiled
 
 
+def jit_open(function: F) -> F:
+    """Let compiled code call a function that stays plain Python elsewhere: for what every model calls.
+
+    Python runs it as it stands, so the wrapper that Python would call by is not compiled.
+    """
+    made: F = register_jitable(nogil=True, forceinline=True)(function)
+    return made
+
+
 def compiling() -> bool:
     """Tell whether `jit` compiles; False under ``NUMBA_DISABLE_JIT=1``, for a debugger or for coverage."""
     return not getattr(numba.config, "DISABLE_JIT")  # noqa: B009 - its annotations leave it out
@@ -87,6 +99,21 @@ def compiling() -> bool:
 def checking_bounds() -> bool:
     """Tell whether ``NUMBA_BOUNDSCHECK=1`` has all compiled code look at its indices, for finding a wrong one."""
     return bool(getattr(numba.config, "BOUNDSCHECK"))  # noqa: B009 - its annotations leave it out
+
+
+@contextmanager
+def collecting_later() -> Iterator[None]:
+    """Keep the garbage collector away from a compilation: it makes a million objects, and little garbage in cycles.
+
+    Looking at them all again and again is a tenth of what compiling costs.
+    """
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def direct(compiled: Any, *arguments: Any) -> Callable[..., Any]:
@@ -133,20 +160,30 @@ def records(count: int, dtype: np.dtype[Any]) -> Records:
     return as_records(np.zeros(count, dtype))
 
 
-def room(count: int, dtype: np.dtype[Any]) -> Records:
-    """Return zeroed records of which only those that are written to cost anything.
+def zeros(count: int, dtype: np.dtype[Any]) -> np.ndarray:
+    """Return zeros of which only those that are looked at cost anything.
 
     `numpy.zeros` asks the C library, which clears up to 32 MB by hand once such a block was freed before: 2 ms a run.
     """
     memory = mmap.mmap(-1, max(count * dtype.itemsize, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if hasattr(mmap, "MADV_HUGEPAGE"):
         memory.madvise(mmap.MADV_HUGEPAGE)
-    return as_records(np.frombuffer(memory, dtype, count))
+    return np.frombuffer(memory, dtype, count)
+
+
+def room(count: int, dtype: np.dtype[Any]) -> Records:
+    """Return records that hold nothing in particular, to be written before they are read.
+
+    The C library hands out less than 32 MB again as it was, which spares the kernel's clearing of pages. More than that
+    comes from the kernel in any case: then in large pages.
+    """
+    small = count * dtype.itemsize < 32_000_000
+    return as_records(np.empty(count, dtype) if small else zeros(count, dtype))
 
 
 def as_records(array: np.ndarray[Any, Any]) -> Records:
     """Return a view of a structured array that suits `records`; no copy."""
-    if compiling() or array.dtype.type is Row:
+    if compiling() or array.dtype.type is Row or array.dtype.names is None:
         return array
     return array.view(np.ndarray).view(np.dtype((Row, array.dtype)))
 
@@ -188,3 +225,41 @@ def _itself(value: Any) -> Any:
 # Compiled drivers borrow the arrays that they are called with: the caller keeps them alive, so nothing in the loop has
 # to count references to them. Counting costs about 50 ns a decision (five atomic pairs for each kernel that is called).
 borrow = _make_borrow() if compiling() else _itself
+
+
+def _make_flat() -> Any:
+    from numba.core.compiler import CompilerBase
+    from numba.core.compiler_machinery import PassManager as Untyped
+    from numba.core.typed_passes import IRLegalization, NativeLowering, NoPythonBackend, NopythonTypeInference
+    from numba.core.untyped_passes import FixupArgs, GenericRewrites, IRProcessing, TranslateByteCode
+
+    manager: Any = Untyped
+
+    class Flat(CompilerBase):
+        """Numba's steps for a long plain function: no closures, no array expressions, every name of one type.
+
+        The steps left out look for what a driver's text does not have, and take half of Numba's own time over it.
+        Source: numba.readthedocs.io, Customizing the Compiler.
+        """
+
+        def define_pipelines(self) -> list[Any]:
+            steps = manager("flat")
+            for step in (
+                TranslateByteCode,
+                FixupArgs,
+                IRProcessing,
+                GenericRewrites,
+                NopythonTypeInference,
+                IRLegalization,
+                NativeLowering,
+                NoPythonBackend,
+            ):
+                steps.add_pass(step, step.__name__)
+            steps.finalize()
+            return [steps]
+
+    return Flat
+
+
+# What drivers are compiled by; see `mdslib.strategy.driver`.
+Flat = _make_flat() if compiling() else None

@@ -136,8 +136,10 @@ def check_state(risk: Records, account: Records, k: int, qty: float) -> int:
         return 13
     if state & SOME_HALTED and account[k].halted != 0:
         return 14
-    if state & TRADING == 1 and not _reduces(account, k, qty):
-        return 3
+    if state & TRADING == 1:
+        nearer = _reduces(account, k, qty)
+        if not nearer:
+            return 3
     return 0
 
 
@@ -173,12 +175,17 @@ def check_grid(account: Records, k: int, qty: float, limit: float, tif: int) -> 
         `Denial`, the step, the order's quantity or price; (0, 0, 0) where it lies on the grid.
     """
     a = account[k]
+    fits = True
     lot = a.fraction if tif == 0 else a.lot
-    if lot > 0.0 and not _on_grid(qty, lot):
+    if lot > 0.0:
+        fits = _on_grid(qty, lot)
+    if not fits:
         return 16, lot, qty
     if limit == limit:
         tick = a.tick if limit >= 1.0 else a.subtick
-        if tick > 0.0 and not _on_grid(limit, tick):
+        if tick > 0.0:
+            fits = _on_grid(limit, tick)
+        if not fits:
             return 15, tick, limit
     return 0, 0.0, 0.0
 
@@ -216,9 +223,10 @@ def check_order(
         `Denial`, the limit's value, the order's value; (0, 0, 0) where it may go.
     """
     reason = check_state(risk, account, k, qty)
-    if reason != 0:
-        return reason, 0.0, qty
-    return check_limits(limits, risk, recent, hours, account, ts, k, qty, limit)
+    bound, value = 0.0, qty
+    if reason == 0:
+        reason, bound, value = check_limits(limits, risk, recent, hours, account, ts, k, qty, limit)
+    return reason, bound, value
 
 
 @jit
@@ -239,7 +247,10 @@ def check_limits(
     price = limit if limit == limit else last
     if price != price and a.position * qty < 0.0:  # what closes has at least the price that it was opened at
         price = a.avg_px
-    if limits.session != 0 and not in_session(risk, hours, ts):
+    inside = True
+    if limits.session != 0:
+        inside = in_session(risk, hours, ts)
+    if not inside:
         return 4, 0.0, 0.0
     if limits.max_order_qty > 0.0 and abs(qty) > limits.max_order_qty:
         return 5, limits.max_order_qty, abs(qty)
@@ -262,9 +273,12 @@ def check_limits(
         return 9, limits.price_collar, abs(limit - last) / last
     if limits.leverage > 0.0:
         gross = gross_exposure(account, k, qty, price)
-        allowed = limits.leverage * equity(account)
-        if not gross <= allowed and not gross <= gross_exposure(account, k, 0.0, price):
-            return 10, allowed, gross
+        worth = equity(account)
+        allowed = limits.leverage * worth
+        if not gross <= allowed:
+            already = gross_exposure(account, k, 0.0, price)
+            if not gross <= already:
+                return 10, allowed, gross
     if limits.duplicate_ns > 0 and risk[0].sent > 0:
         r = risk[0]
         same = r.last_limit == limit or (limit != limit and r.last_limit != r.last_limit)

@@ -16,7 +16,7 @@ from mdslib.backtesting.result import Result
 from mdslib.errors import ConfigError, DataError, ModelError, ModelRaised
 from mdslib.events import Kind
 from mdslib.instruments import Instrument, parse_instrument
-from mdslib.jit import as_records, records
+from mdslib.jit import as_records, collecting_later, records
 from mdslib.jit import room as spacious
 from mdslib.matching import (
     FILL,
@@ -34,9 +34,10 @@ from mdslib.matching import (
 from mdslib.protocols import Records
 from mdslib.risk import Limits, make_limits
 from mdslib.strategy.contract import Strategy
+from mdslib.strategy.cursor import new_cursor
 from mdslib.strategy.decide import DECISION, RETRY, Core, flatten_now, is_stuck, new_core, resume
 from mdslib.strategy.discovery import find_model
-from mdslib.strategy.driver import load_driver, strategy_fingerprint
+from mdslib.strategy.driver import load_driver, seems_plain, strategy_fingerprint
 from mdslib.strategy.fold import FREE, check_count, guarded, state_of
 from mdslib.strategy.market import Market, market_of
 from mdslib.strategy.shape import Shape
@@ -250,9 +251,10 @@ class _Run:
         kinds = {table.kind for table in data.tables}
         match_on = next(kind for kind in (Kind.TRADE, Kind.QUOTE, Kind.BAR) if kind in kinds) if kinds else Kind.TRADE
         self.market: Market = market_of(strategy, data, (*strategy.market_kinds, match_on))
+        self.fingerprint = strategy_fingerprint(strategy)
         alpaca = rules is Rules.ALPACA
         single = len(data.instruments) == 1
-        shape = Shape(
+        self.shape = Shape(
             self.market.kinds,
             limits is not None,
             single,
@@ -262,9 +264,9 @@ class _Run:
             alpaca=alpaca,
             match_on=match_on,
             marks=self.market.marks,
+            plain=flatten is None and seems_plain(strategy, self.fingerprint),
         )
-        self.fingerprint = strategy_fingerprint(strategy)
-        self.driver = load_driver(strategy, shape, self.fingerprint)
+        self.driver = load_driver(strategy, self.shape, self.fingerprint)
         count = len(data.instruments)
         hours = deciding_hours(data, flatten=flatten is not None)
         self.core: Core = new_core(data.instruments, limits, hours, cash=cash)
@@ -273,7 +275,8 @@ class _Run:
         room = max(0, self.market.count // 4 + ROOM) + MARGIN + 2 * count  # untouched pages cost nothing
         self.out, self.fills = spacious(room, DECISION), spacious(room, FILL)
         self.grown = (-1, 0)  # row at which room was last asked for, and the decisions that there were then
-        self.cursor = np.zeros(8, np.int64)
+        self.cursor = new_cursor()
+        self.at = self.cursor[0]
 
     def go(self) -> None:
         """Run from the first event to the last, stopping at each close, and before it to go flat."""
@@ -285,10 +288,11 @@ class _Run:
             if what == _AGAIN and not is_stuck(self.core.account):
                 continue
             if what in (_FLATTEN, _AGAIN):
-                self.cursor[1] = flatten_now(self.core, self.limits or FREE, row, ts, self.out, self.cursor[1])
+                decided = self.at["decided"]
+                self.at["decided"] = flatten_now(self.core, self.limits or FREE, row, ts, self.out, decided)
             elif self.books.count[0] > 0:
-                self.cursor[2] = end_session(self.books, ts, self.fills, self.cursor[2])
-            self.cursor[5], self.cursor[6] = 1, ts
+                self.at["filled"] = end_session(self.books, ts, self.fills, self.at["filled"])
+            self.at["open"], self.at["ts"] = 1, ts
         self._advance(self.market.count, 1)
 
     def _stops(self) -> list[tuple[int, int, int]]:
@@ -329,20 +333,26 @@ class _Run:
                     self.cursor,
                 )
             )
-            if self.cursor[0] >= end and (self.cursor[5] == 0 or last == 0):
+            if self.at["stopped"] != 0:  # at an order that a driver for plain ones does not know
+                self.at["stopped"] = 0
+                self.shape = self.shape._replace(plain=False)
+                self.driver = load_driver(self.strategy, self.shape, self.fingerprint)
+                continue
+            if self.at["row"] >= end and (self.at["open"] == 0 or last == 0):
                 return
             self._grow()
 
     def _call(self, call: Any) -> None:
         try:
-            guarded(call, self.strategy, self.cursor)
+            with collecting_later():
+                guarded(call, self.strategy, self.cursor)
         except ModelRaised as error:
-            error.decisions = self.out[: self.cursor[1]]
+            error.decisions = self.out[: self.at["decided"]]
             raise
 
     def _grow(self) -> None:
         """Double the room; a model that answers its own updates without end is told so before memory is."""
-        row, made = int(self.cursor[0]), int(self.cursor[1])
+        row, made = int(self.at["row"]), int(self.at["decided"])
         if self.grown[0] != row:
             self.grown = row, made
         if made > 2 * self.grown[1] + ENDLESS:
@@ -360,8 +370,8 @@ class _Run:
             strategy=self.strategy,
             params=self.params,
             data=self.data,
-            decisions=self.out[: self.cursor[1]],
-            events=self.fills[: self.cursor[2]],
+            decisions=self.out[: self.at["decided"]],
+            events=self.fills[: self.at["filled"]],
             account=self.core.account,
             working=self.books.work[: self.books.count[0]],
             cash0=self.cash,

@@ -42,7 +42,10 @@ def _match_many(
             break
         k = instrument[i]
         if count[0] > 0:
-            n = match(work, count, account, venue, True, ts[i], k, px[0, i], px[1, i], px[2, i], px[3, i], fills, n)
+            n = match(
+                work, count, account, venue, True, True, False, ts[i], k,
+                px[0, i], px[1, i], px[2, i], px[3, i], fills, n,
+            )  # fmt: skip
         last = px[4, i]
         if last == last:
             account[k].last_px = last

@@ -38,7 +38,8 @@ FILL = np.dtype(
         ("leaves", "<f8"),  # signed
         ("instrument", "<u2"),
         ("status", "u1"),
-        ("pad", "u1", (5,)),
+        ("spare", "u1"),
+        ("unused", "<u4"),
     ]
 )
 
@@ -77,9 +78,12 @@ def _uniform(seed: int, number: int, chance: int) -> float:
 @jit_inner
 def _fill_qty(venue: Venue, number: int, chance: int, leaves: float) -> float:
     """Return how much of an order fills now: all, or under partial fills a random whole part of it."""
-    if venue.partial > 0.0 and abs(leaves) >= 2.0 and _uniform(venue.seed, number, 2 * chance) < venue.partial:
-        part = 1.0 + math.floor(_uniform(venue.seed, number, 2 * chance + 1) * (abs(leaves) - 1.0))
-        return part if leaves > 0.0 else -part
+    if venue.partial > 0.0 and abs(leaves) >= 2.0:
+        drawn = _uniform(venue.seed, number, 2 * chance)
+        if drawn < venue.partial:
+            share = _uniform(venue.seed, number, 2 * chance + 1)
+            part = 1.0 + math.floor(share * (abs(leaves) - 1.0))
+            return part if leaves > 0.0 else -part
     return leaves
 
 
@@ -90,6 +94,8 @@ def match(
     account: Records,
     venue: Venue,
     own: bool,
+    partial: bool,
+    plain: bool,
     ts: int,
     k: int,
     ask: float,
@@ -105,6 +111,10 @@ def match(
     ----------
     own : bool
         Keep the venue's own account; False where nobody reads it.
+    partial : bool
+        Some fills may be in part; False where the venue's `partial` is 0.
+    plain : bool
+        All orders are market orders that wait until they are filled.
     ask, bid, low, high : float
         What a buy and a sell get first, and the lowest and highest price that a resting order meets. A trade has its
         price in all four; a bar its open, its open, low and high; a quote ask, bid, ask and bid. nan: no price.
@@ -114,26 +124,35 @@ def match(
         o = work[i]
         done = False
         if o.instrument == k and ts > o.ts + venue.latency:
-            px = (
-                _buy_price(o.limit, o.rested, ask, low) if o.leaves > 0.0 else _sell_price(o.limit, o.rested, bid, high)
-            )
-            qty = 0.0
+            leaves = o.leaves
+            if plain:
+                px = ask if leaves > 0.0 else bid
+            elif leaves > 0.0:
+                px = _buy_price(o.limit, o.rested, ask, low)
+            else:
+                px = _sell_price(o.limit, o.rested, bid, high)
             if px == px:
-                qty = _fill_qty(venue, o.number, o.chances, o.leaves)
+                if partial:
+                    qty = _fill_qty(venue, o.number, o.chances, leaves)
+                    left = leaves - qty
+                    done = left == 0.0
+                else:
+                    qty = leaves
+                    left = 0.0
+                    done = True
                 o.chances += 1
-                o.leaves -= qty
-                done = o.leaves == 0.0
+                o.leaves = left
                 fee = abs(qty) * (px * venue.bps * 1e-4 + venue.per_share)
-                n = write_fill(fills, n, ts, o.tag, k, qty, px, fee, o.leaves, _FILLED if done else _PARTIAL)
+                n = write_fill(fills, n, ts, o.tag, k, qty, px, fee, left, _FILLED if done else _PARTIAL)
                 if own:
                     apply_fill(account, k, qty, px, fee)
-            if not done and o.tif == _IOC:
+            if not plain and not done and o.tif == _IOC:
                 n = write_fill(fills, n, ts, o.tag, k, 0.0, 0.0, 0.0, o.leaves, _CANCELED)
                 done = True
             o.rested = 1
         if not done:
             if kept != i:
-                move(work, i, kept)
+                work[kept] = work[i]
             kept += 1
     count[0] = kept
     return n
@@ -173,23 +192,9 @@ def write_fill(
     f.fee = fee
     f.leaves = leaves
     f.status = status
+    f.spare = 0
+    f.unused = 0
     return n + 1
-
-
-@jit_quiet
-def move(work: Records, source: int, to: int) -> None:
-    """Copy a working order to another place."""
-    a = work[source]
-    b = work[to]
-    b.tag = a.tag
-    b.ts = a.ts
-    b.number = a.number
-    b.leaves = a.leaves
-    b.limit = a.limit
-    b.instrument = a.instrument
-    b.tif = a.tif
-    b.rested = a.rested
-    b.chances = a.chances
 
 
 @jit_hot
@@ -229,7 +234,10 @@ def works_from(hours: np.ndarray, ts: int) -> int:
             low = middle + 1
         else:
             high = middle
-    return max(ts, hours[low, 0]) if low < len(hours) else NEVER
+    if low == len(hours):
+        return NEVER
+    opens = hours[low, 0]
+    return opens if opens > ts else ts
 
 
 @jit
@@ -238,18 +246,21 @@ def refuse(work: Records, count: np.ndarray, account: Records, venue: Venue, k: 
     a = account[k]
     held = 0.0
     reserved = 0.0
+    wash = False
     for i in range(count[0]):
         o = work[i]
         if o.instrument == k and o.leaves * qty < 0.0:
             market = limit != limit or o.limit != o.limit
             crossing = limit >= o.limit if qty > 0.0 else limit <= o.limit
-            if market or crossing:
-                return 2
+            wash = wash or market or crossing
         if o.instrument == k and o.leaves * qty > 0.0:
             held += abs(o.leaves)
         b = account[o.instrument]
         if b.position * o.leaves >= 0.0:
-            reserved += _cost(o.leaves, o.limit, b.last_px)
+            cost = _cost(o.leaves, o.limit, b.last_px)
+            reserved += cost
+    if wash:
+        return 2
     if a.position * qty < 0.0:
         return 3 if abs(qty) > abs(a.position) - held else 0
     if qty < 0.0 and qty != math.floor(qty):
@@ -257,7 +268,9 @@ def refuse(work: Records, count: np.ndarray, account: Records, venue: Venue, k: 
     price = limit if limit == limit else a.last_px
     if price != price:
         return 5
-    if _cost(qty, limit, a.last_px) > buying_power(account, venue.multiplier) - reserved:
+    cost = _cost(qty, limit, a.last_px)
+    power = buying_power(account, venue.multiplier)
+    if cost > power - reserved:
         return 1
     return 0
 
@@ -266,7 +279,8 @@ def refuse(work: Records, count: np.ndarray, account: Records, venue: Venue, k: 
 def _cost(qty: float, limit: float, last: float) -> float:
     price = limit if limit == limit else last
     if qty < 0.0 and last == last:
-        price = max(price, last * SHORT_MARGIN)
+        above = last * SHORT_MARGIN
+        price = above if above > price else price
     return abs(qty) * price
 
 
@@ -278,7 +292,8 @@ def buying_power(account: Records, multiplier: float) -> float:
         a = account[j]
         if a.position != 0.0:
             gross += abs(a.position) * (a.last_px if a.last_px == a.last_px else a.avg_px)
-    return multiplier * equity(account) - gross
+    worth = equity(account)
+    return multiplier * worth - gross
 
 
 @jit
@@ -301,7 +316,7 @@ def end_orders(
             n = write_fill(fills, n, ts, o.tag, o.instrument, 0.0, 0.0, 0.0, o.leaves, status)
         else:
             if kept != i:
-                move(work, i, kept)
+                work[kept] = work[i]
             kept += 1
     count[0] = kept
     return n

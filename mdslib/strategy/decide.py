@@ -48,7 +48,7 @@ DECISION = np.dtype(
         ("verb", "u1"),
         ("tif", "u1"),
         ("denied", "u1"),  # risk.Denial
-        ("pad", "u1", (2,)),
+        ("spare", "<u2"),
         ("qty", "<f8"),  # units, signed; what may be sent now
         ("parked", "<f8"),  # units, signed; what follows after a close
         ("limit", "<f8"),  # nan: market
@@ -133,6 +133,7 @@ def note(
     d.verb = verb if known else ORDER
     d.tif = tif if known else 0
     d.denied = 0 if valid else 1
+    d.spare = 0
     d.qty = qty
     d.parked = 0.0
     d.limit = limit
@@ -295,8 +296,9 @@ def release(
     n = note(ORDER, k, qty, np.nan, 0, seq, ts, k, 8 + k, account, out, n)
     d = out[n - 1]
     d.verb = RELEASE
-    reason, value = 0 if closing else check_state(risk, account, k, qty), qty
-    bound = 0.0
+    reason, bound, value = 0, 0.0, qty
+    if not closing:
+        reason = check_state(risk, account, k, qty)
     if reason == 0:
         risk[0].last_instrument = -1  # nobody repeats himself here
         reason, bound, value = check_limits(limits, risk, recent, hours, account, ts, k, qty, np.nan)

@@ -7,12 +7,15 @@ import importlib.util
 import os
 import sys
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
 from mdslib.errors import MdsError, ModelError, did_you_mean
 from mdslib.strategy.contract import Strategy
+
+_PACKAGE = Path(__file__).resolve().parents[1]
 
 
 class Found(NamedTuple):
@@ -24,17 +27,17 @@ class Found(NamedTuple):
     problem: str
 
 
+def _usual() -> tuple[Path, ...]:
+    return Path.cwd() / "models", _PACKAGE.parent / "models", _PACKAGE / "shipped" / "models"
+
+
 def model_folders(*first: Path) -> list[Path]:
     """Return the folders that names are looked up in: `first`, ``./models``, then the models that mdslib ships."""
-    package = Path(__file__).resolve().parents[1]
-    beside = package.parent / "models"
-    shipped = package / "shipped" / "models"
-    folders = [*first, Path.cwd() / "models", beside, shipped]
-    unique: list[Path] = []
-    for folder in folders:
-        if folder.is_dir() and folder.resolve() not in [f.resolve() for f in unique]:
-            unique.append(folder)
-    return unique
+    unique: dict[Path, Path] = {}
+    for folder in (*first, *_usual()):
+        if folder.is_dir():
+            unique.setdefault(folder.resolve(), folder)
+    return list(unique.values())
 
 
 def _configured() -> list[Path]:
@@ -53,6 +56,16 @@ def _files(folders: list[Path]) -> dict[str, Path]:
             if not file.name.startswith("_"):
                 found.setdefault(file.stem, file)
     return found
+
+
+def _file_of(name: str, folders: Iterable[Path]) -> Path | None:
+    """Return a model's file; looking for one file is much less than listing folders, and a sweep does it often."""
+    if name and not name.startswith("_") and os.sep not in name:
+        for folder in folders:
+            file = os.path.join(folder, f"{name}.py")
+            if os.path.isfile(file):
+                return Path(file)
+    return None
 
 
 def find_model(model: str | Path | Strategy, folders: list[Path] | None = None) -> Strategy:
@@ -86,11 +99,12 @@ def find_model(model: str | Path | Strategy, folders: list[Path] | None = None) 
         if not file.is_file():
             raise ModelError(f"model file {path} is not there; give a name, a module path or a .py file")
         return _only(_load_file(file), wanted, path)
-    known = _files(model_folders(*_configured()) if folders is None else folders)
-    if path in known:
-        return _only(_load_file(known[path]), wanted, path)
+    named = _file_of(path, (*_configured(), *_usual()) if folders is None else folders)
+    if named is not None:
+        return _only(_load_file(named), wanted, path)
     if "." in path or (path.isidentifier() and Path(f"{path}.py").is_file()):
         return _only(_import(path), wanted, path)
+    known = _files(model_folders(*_configured()) if folders is None else folders)
     raise ModelError(f"unknown model {path!r}. {did_you_mean(path, known)}")
 
 
@@ -116,8 +130,9 @@ def _import(path: str) -> ModuleType:
 
 def _load_file(file: Path) -> ModuleType:
     """Import a file under a name of its own, its folder importable so that it finds its helpers."""
-    _prefer(file.resolve().parent)
-    name = f"mds_model_{file.stem}_{zlib.crc32(str(file.resolve()).encode()):08x}"
+    resolved = file.resolve()
+    _prefer(resolved.parent)
+    name = f"mds_model_{file.stem}_{zlib.crc32(str(resolved).encode()):08x}"
     loaded = sys.modules.get(name)
     if loaded is not None and getattr(loaded, "MDS_STAMP", None) == file.stat().st_mtime_ns:
         return loaded
@@ -150,9 +165,13 @@ def _prefer(folder: Path) -> None:
     others = [name for name in _added if name != here]
     _added[:] = [here, *others]
     sys.path.extend(_added)
+    if not others:
+        return
     for name, module in sys.modules.copy().items():  # in one step: another thread may be importing
+        if "." in name or name.startswith("mds_model_"):
+            continue
         place = getattr(module, "__file__", None)
-        if place is None or "." in name or name.startswith("mds_model_") or str(Path(place).parent) not in others:
+        if place is None or os.path.dirname(place) not in others:  # of hundreds of modules, each time
             continue
         if (folder / f"{name}.py").is_file() or (folder / name).is_dir():
             del sys.modules[name]

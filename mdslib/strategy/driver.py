@@ -23,12 +23,15 @@ from typing import Any, NamedTuple
 from mdslib import matching
 from mdslib.errors import ModelError
 from mdslib.events import EVENT_TYPES, SCHEMAS, Kind, OrderUpdate, Timer
-from mdslib.jit import borrow, checking_bounds, compiling, jit_bounded, jit_inner
+from mdslib.jit import Flat, borrow, checking_bounds, compiling, jit_bounded, jit_inner
 from mdslib.strategy import decide
 from mdslib.strategy.contract import Strategy
 from mdslib.strategy.fingerprint import fingerprint, reached_names
+from mdslib.strategy.inline import reached_objects, write_out
 from mdslib.strategy.shape import Shape
-from mdslib.strategy.source import driver_source, marking_kind
+from mdslib.strategy.source import HEAD, marking_kind, take_update
+from mdslib.strategy.source_backtest import backtest
+from mdslib.strategy.source_fold import folds
 
 
 class TradeColumns(NamedTuple):
@@ -114,7 +117,7 @@ def strategy_fingerprint(strategy: Strategy) -> str:
 @functools.cache
 def _kernels_mark() -> str:
     """Return the fingerprint of the library's own kernels: they don't change while it runs, and a walk costs 1 ms."""
-    return fingerprint(_kernels().values())
+    return fingerprint([*_kernels().values(), write_out])
 
 
 def _kernels() -> dict[str, Callable[..., Any]]:
@@ -145,7 +148,19 @@ def _kernels() -> dict[str, Callable[..., Any]]:
     return {kernel.__name__: kernel for kernel in kernels}
 
 
-_loaded: dict[str, ModuleType] = {}
+@functools.cache
+def _reached() -> dict[str, Any]:
+    """Return the kernels and all that they name: what a driver's text may mention."""
+    return _kernels() | reached_objects(_kernels().values())
+
+
+def driver_source(strategy: Strategy, shape: Shape) -> str:
+    """Return the source text of a driver for a strategy and a shape, with calls of kernels."""
+    loops = [backtest(strategy, shape)] if shape.backtest else folds(strategy, shape)
+    return "\n".join([HEAD, take_update(strategy, shape), *loops])
+
+
+_loaded: dict[tuple[object, ...], ModuleType] = {}  # by all that decides their text
 
 
 def load_driver(strategy: Strategy, shape: Shape, mark: str = "") -> ModuleType:
@@ -164,19 +179,35 @@ def load_driver(strategy: Strategy, shape: Shape, mark: str = "") -> ModuleType:
         Where the cache folder can't be written.
     """
     mark = mark or strategy_fingerprint(strategy)
-    source = driver_source(strategy, shape._replace(late=_marks_late(strategy, shape, mark)))
-    if not _importable(strategy):
-        source = source.replace("cache=True, ", "")
-    how = compiling(), checking_bounds(), shape.bounded
-    name = "driver_" + fingerprint([], mark, source, strategy.module, strategy.params.__module__, how)
-    module = _loaded.get(name)
+    place = mark, shape, strategy.module, strategy.params.__module__, compiling(), checking_bounds()
+    module = _loaded.get(place)
     if module is None or not _same_steps(module, strategy):
+        source = driver_source(strategy, shape._replace(late=_marks_late(strategy, shape, mark)))
+        if not _importable(strategy):
+            source = source.replace("cache=True, ", "")
+        name = "driver_" + fingerprint([], source, *place)
         module = _load(name, source, _names(strategy, jit_bounded if shape.bounded else jit_inner))
-        _loaded[name] = module
+        _loaded[place] = module
     return module
 
 
-_blind: dict[str, bool] = {}  # by fingerprint: no step can see last prices
+_mentioned: dict[str, set[str]] = {}  # by fingerprint: the names that the steps and all they reach mention
+
+
+def _mentions(strategy: Strategy, mark: str, *names: str) -> bool:
+    """Tell whether a strategy's code mentions one of some names."""
+    if mark not in _mentioned:
+        steps = [*strategy.steps.values(), *(step for _, step in strategy.timers)]
+        _mentioned[mark] = reached_names(steps)
+    return not _mentioned[mark].isdisjoint(names)
+
+
+def seems_plain(strategy: Strategy, mark: str) -> bool:
+    """Tell whether a strategy looks as if it sent market orders only, and no cancels.
+
+    A guess that saves compiling what it does not need: the driver for plain orders notices where it was wrong.
+    """
+    return not _mentions(strategy, mark, "_CANCEL", "limit", "IOC")
 
 
 def _marks_late(strategy: Strategy, shape: Shape, mark: str) -> bool:
@@ -188,9 +219,7 @@ def _marks_late(strategy: Strategy, shape: Shape, mark: str) -> bool:
     one = shape.single and not strategy.timers and len(shape.kinds) == 1 and shape.kinds[0] is marking_kind(strategy)
     if not one or shape.marks or shape.kinds[0] is Kind.QUOTE:
         return False
-    if mark not in _blind:
-        _blind[mark] = "last_px" not in reached_names(strategy.steps.values())
-    return _blind[mark]
+    return not _mentions(strategy, mark, "last_px")
 
 
 def _importable(strategy: Strategy) -> bool:
@@ -205,7 +234,7 @@ def _same_steps(module: ModuleType, strategy: Strategy) -> bool:
 
 
 def _names(strategy: Strategy, jit: Callable[..., Any]) -> dict[str, Any]:
-    names: dict[str, Any] = dict(_kernels()) | {"borrow": borrow}
+    names: dict[str, Any] = _reached() | {"borrow": borrow, "hot": jit_inner, "Flat": Flat}
     names |= {kind.__name__: kind for kind in (*EVENT_TYPES.values(), OrderUpdate, Timer)}
     names |= {f"step_{kind.name.lower()}": jit(step) for kind, step in strategy.steps.items()}
     names |= {f"step_timer_{i}": jit(step) for i, (_, step) in enumerate(strategy.timers)}
@@ -219,7 +248,7 @@ def _load(name: str, source: str, names: dict[str, Any]) -> ModuleType:
         if not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile("w", dir=file.parent, suffix=".tmp", delete=False) as draft:
-                draft.write(source)
+                draft.write(write_out(source, _reached()) if compiling() else source)
             Path(draft.name).replace(file)
     except OSError as error:
         raise ModelError(
@@ -230,7 +259,7 @@ def _load(name: str, source: str, names: dict[str, Any]) -> ModuleType:
     module.__file__ = str(file)
     module.__dict__.update(names)
     sys.modules[name] = module
-    exec(compile(source, str(file), "exec"), module.__dict__)
+    exec(compile(file.read_text(), str(file), "exec"), module.__dict__)
     return module
 
 

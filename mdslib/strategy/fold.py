@@ -13,10 +13,11 @@ import numpy as np
 from mdslib.errors import DataError, ModelError, ModelRaised
 from mdslib.events import RECORD, Kind
 from mdslib.instruments import Instrument
-from mdslib.jit import as_records, compiling, direct, records
+from mdslib.jit import as_records, collecting_later, compiling, direct, records
 from mdslib.protocols import Records
 from mdslib.risk import Limits, make_limits
 from mdslib.strategy.contract import MAX_INSTRUMENTS, Strategy
+from mdslib.strategy.cursor import DECIDED, ROW, STOPPED, new_cursor, numbers
 from mdslib.strategy.decide import DECISION, Core, new_core
 from mdslib.strategy.driver import load_driver, strategy_fingerprint
 from mdslib.strategy.market import Market, market_of
@@ -79,8 +80,8 @@ class Fold:
         self._bounded = bounded
         self.state = state_of(strategy, self.params)
         self.position = 0
-        self._cursor = np.zeros(8, np.int64)
-        self._place = self._cursor.data  # the same, as plain numbers
+        self._cursor = new_cursor()
+        self._place = numbers(self._cursor)
         self._out = self._new_out(256)
         self._nothing = self._out[:0].copy()
         self._live: Any = None
@@ -107,7 +108,8 @@ class Fold:
             self._live = load_driver(self.strategy, self._shape(self.strategy.market_kinds, single=False))
         if compiling():  # an earlier session's model may have been imported anew since, so its types are others
             self._live.fold_records.disable_compile(False)
-        self.feed(np.zeros(0, RECORD))
+        with collecting_later():
+            self.feed(np.zeros(0, RECORD))
         if compiling():
             self._live.fold_records.disable_compile()
 
@@ -139,17 +141,17 @@ class Fold:
             return self._feed_any(arrived)
         # What `_drive` comes to where the records are folded in one call, as they are but for a flood of decisions.
         place, count, limits = self._place, len(arrived), self.limits or FREE
-        place[0] = place[1] = place[7] = 0
+        place[ROW] = place[DECIDED] = place[STOPPED] = 0
         try:
             code(arrived, self.state, self.core, self.params, limits, self._out, self._cursor)
         except MemoryError:
             raise
         except Exception as error:
             raise self._stopped(error, []) from error
-        if place[0] < count or place[7]:
+        if place[ROW] < count or place[STOPPED]:
             return self._drive(partial(self._call, code, arrived), count, arrived, begun=True)
         self.position += count
-        return _joined([self._out[: place[1]]]) if place[1] else self._nothing
+        return _joined([self._out[: place[DECIDED]]]) if place[DECIDED] else self._nothing
 
     def _feed_any(self, arrived: Records) -> Records:
         """Feed records before the live loop has run, or such as it is not compiled for."""
@@ -193,21 +195,22 @@ class Fold:
         shape = self._shape(market.kinds, single=len(self.instruments) == 1)._replace(marks=market.marks)
         driver = load_driver(self.strategy, shape)
         self._out = self._new_out(market.count // 4 + 256)
-        decisions = self._drive(
-            lambda: driver.fold_columns(
-                market.columns,
-                market.kind,
-                market.row,
+        with collecting_later():
+            decisions = self._drive(
+                lambda: driver.fold_columns(
+                    market.columns,
+                    market.kind,
+                    market.row,
+                    market.count,
+                    self.state,
+                    self.core,
+                    self.params,
+                    self.limits or FREE,
+                    self._out,
+                    self._cursor,
+                ),
                 market.count,
-                self.state,
-                self.core,
-                self.params,
-                self.limits or FREE,
-                self._out,
-                self._cursor,
-            ),
-            market.count,
-        )
+            )
         self._out = self._new_out(256)  # the old one is the caller's now
         return decisions
 
@@ -224,10 +227,10 @@ class Fold:
         """
         place, parts = self._place, list[Records]()
         if not begun:
-            self._cursor[:] = 0
+            place[ROW] = place[STOPPED] = 0
         while True:
             if not begun:
-                place[1] = 0
+                place[DECIDED] = 0
                 try:
                     call()
                 except MemoryError:
@@ -235,11 +238,11 @@ class Fold:
                 except Exception as error:
                     raise self._stopped(error, parts) from error
             begun = False
-            if place[1]:
-                parts.append(self._out[: place[1]])
-            if place[7] and arrived is not None:
-                raise self._stranger(int(arrived[place[0]]["instrument"]))
-            if place[0] >= count:
+            if place[DECIDED]:
+                parts.append(self._out[: place[DECIDED]])
+            if place[STOPPED] and arrived is not None:
+                raise self._stranger(int(arrived[place[ROW]]["instrument"]))
+            if place[ROW] >= count:
                 break
             self._out = self._new_out(4 * len(self._out))
         self.position += count
@@ -251,7 +254,7 @@ class Fold:
         """Return what a driver's error means; `parts` are the decisions of its earlier calls."""
         told = meant(error, self.strategy, self._cursor)
         if isinstance(told, ModelRaised):
-            told.decisions = _joined([*parts, self._out[: self._place[1]]])
+            told.decisions = _joined([*parts, self._out[: self._place[DECIDED]]])
         return told
 
     def digest(self) -> str:
@@ -316,7 +319,7 @@ def typed_params(strategy: Strategy, params: Any) -> Any:
     return strategy.make_params(**params._asdict())
 
 
-def guarded(call: Any, strategy: Strategy, cursor: np.ndarray) -> None:
+def guarded(call: Any, strategy: Strategy, cursor: Records) -> None:
     """Call a driver; translate Numba's errors, and name the row where a step raised."""
     try:
         call()
@@ -326,13 +329,13 @@ def guarded(call: Any, strategy: Strategy, cursor: np.ndarray) -> None:
         raise meant(error, strategy, cursor) from error
 
 
-def meant(error: Exception, strategy: Strategy, cursor: np.ndarray) -> Exception:
+def meant(error: Exception, strategy: Strategy, cursor: Records) -> Exception:
     """Return what a driver's error says to a person."""
     from numba.core.errors import NumbaError  # here, since the live path asks for nothing that it does not need
 
     if isinstance(error, NumbaError) or while_compiling(error):
         return one_line(error, strategy)
-    row, place = int(cursor[0]), where_raised(error, strategy)
+    row, place = int(cursor[0]["row"]), where_raised(error, strategy)
     return ModelRaised(
         f"model {strategy.name!r} {reason(error)} - at event {row}{place}; the decisions before it stand", row
     )

@@ -9,6 +9,7 @@ import numpy as np
 
 from mdslib.errors import DataError
 from mdslib.events import SCHEMAS, Kind
+from mdslib.jit import zeros
 from mdslib.strategy.contract import Strategy
 from mdslib.strategy.driver import COLUMNS, MarkColumns, TimerColumns, event_columns
 from mdslib.strategy.timers import TimerSpec, schedule
@@ -99,7 +100,7 @@ def _columns(table: Table) -> Any:
     """Return a table's columns as the compiled loops take them; one that was not loaded is zeros, never touched."""
     names = event_columns(table.kind)
     made = (
-        table[name] if name in table.columns else np.zeros(len(table), SCHEMAS[table.kind][name].dtype)
+        table[name] if name in table.columns else zeros(len(table), np.dtype(SCHEMAS[table.kind][name].dtype))
         for name in names
     )
     return COLUMNS[table.kind](*made)

@@ -34,6 +34,9 @@ class Shape(NamedTuple):
         The kind that orders match against.
     marks : bool
         The columns begin with what keeps orders back: gaps and trading statuses.
+    plain : bool
+        Only market orders that wait until they are filled are known, and no cancels; at the first other one the loop
+        returns, and a fuller driver goes on.
     """
 
     kinds: tuple[Kind, ...]
@@ -47,3 +50,4 @@ class Shape(NamedTuple):
     late: bool = False
     marks: bool = False
     bounded: bool = False
+    plain: bool = False

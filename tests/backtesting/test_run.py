@@ -153,6 +153,53 @@ def test_a_limit_an_ioc_and_a_cancel() -> None:
     assert float(canceled.account[0]["open_qty"]) == 0.0
 
 
+@strategy(on=Trade, params=Qty)
+def late_limits(trade, state, account, p):  # type: ignore[no-untyped-def]
+    """Send market orders at first, and another order once; nothing in the code says which."""
+    if trade.size == 1:
+        return buy(p.shares)
+    if trade.size == 2:
+        return buy(p.shares, p[1], p[2])
+    return hold()
+
+
+@pytest.mark.parametrize("rules", ["permissive", "alpaca"])
+@pytest.mark.parametrize(
+    "params", [{"limit": 9.5}, {"tif": IOC}, {"limit": 9.5, "tif": IOC}, {"limit": 9.5, "tif": GTC}]
+)
+def test_a_driver_for_plain_orders_hands_over_at_the_first_other_one(
+    rules: str, params: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = data(
+        (1, 10.0, 1), (2, 10.0, 1), (2, 10.0, 2), (2, 10.0, 1), (3, 10.0, 9), (4, 9.0, 2), (5, 9.0, 1), (6, 8.0, 9)
+    )
+    knew: list[bool] = []
+    load = run_module.load_driver
+
+    def watched(strategy: Any, shape: Any, mark: str = "") -> Any:
+        knew.append(not shape.plain)
+        return load(strategy, shape, mark)
+
+    monkeypatch.setattr(run_module, "load_driver", watched)
+    result = backtest(late_limits, events, params=params, **FREE | {"rules": rules})
+    assert knew == [False, True], "begins plain, ends knowing all"
+    knew.clear()
+    monkeypatch.setattr(run_module, "seems_plain", lambda *_: False)
+    whole = backtest(late_limits, events, params=params, **FREE | {"rules": rules})
+    assert knew == [True]
+    assert result.decisions.tobytes() == whole.decisions.tobytes()
+    assert result.events.tobytes() == whole.events.tobytes()
+    assert result.account.tobytes() == whole.account.tobytes()
+    assert result.working.tobytes() == whole.working.tobytes()
+    assert len(result.events) >= 5
+
+
+def test_a_model_that_names_cancels_or_limits_begins_with_the_driver_that_knows_them() -> None:
+    assert run_module.seems_plain(watching, "watching")
+    assert run_module.seems_plain(late_limits, "late_limits")
+    assert not run_module.seems_plain(by_size, "by_size")
+
+
 def test_fees_are_charged_on_every_fill() -> None:
     result = backtest(by_size, data((1, 10.0, 1), (2, 10.0, 9)), fees=Fees(bps=10.0, per_share=0.01), **FREE)
     assert result.fees_paid == pytest.approx(50.0 * 0.001 + 0.05)

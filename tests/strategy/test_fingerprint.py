@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ from numba import njit
 
 from mdslib import Trade, jit, strategy
 from mdslib.strategy.driver import strategy_fingerprint
-from mdslib.strategy.fingerprint import fingerprint
+from mdslib.strategy.fingerprint import MOST_WALKED, _walked, fingerprint
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -217,6 +218,59 @@ def run(model: Path, cache: Path) -> dict[str, Any]:
     assert done.returncode == 0, done.stderr
     told: dict[str, Any] = json.loads(done.stdout)
     return told
+
+
+def test_what_was_found_once_is_looked_up_again_each_time() -> None:
+    """A second walk is spared only while every look-up gives what it gave."""
+    helper = made("def f(x):\n    return x * V", V=2.0)
+    step = made("def f(x):\n    return g(x) + m.V + missing", g=helper, m=ModuleType("m"))
+    space, module = step.__globals__, step.__globals__["m"]
+    module.V = 1.0
+    marks = [fingerprint([step], "extra")]
+
+    def differs() -> bool:
+        marks.append(fingerprint([step], "extra"))
+        assert fingerprint([step], "extra") == marks[-1]
+        return marks[-1] not in marks[:-1]
+
+    assert not differs()
+    helper.__globals__["V"] = 3.0
+    assert differs(), "a global of a helper"
+    module.V = 2.0
+    assert differs(), "an attribute of a module"
+    space["missing"] = 1
+    assert differs(), "a name that was not there"
+    helper.__code__ = made("def f(x):\n    return x / V").__code__
+    assert differs(), "the code of a helper"
+    helper.__defaults__ = (4.0,)
+    assert differs(), "its defaults"
+    space["g"] = plus
+    assert differs(), "another helper"
+    helper.__globals__["V"] = 5.0
+    assert not differs(), "nobody calls the old one any more"
+
+
+def test_what_changes_in_place_is_walked_each_time() -> None:
+    table = np.zeros(2)
+    step = made(READS, V=table)
+    before = fingerprint([step])
+    table[1] = 1.0
+    assert fingerprint([step]) != before
+    cell = [1.0]
+
+    def closed(x: float) -> float:
+        return x + cell[0] + level
+
+    level = 1.0
+    before = fingerprint([closed])
+    level = 2.0
+    assert fingerprint([closed]) != before
+
+
+def test_walks_that_are_kept_are_few() -> None:
+    for number in range(2 * MOST_WALKED):
+        fingerprint([plus], number)
+    assert len(_walked) <= MOST_WALKED
 
 
 @pytest.mark.compiled

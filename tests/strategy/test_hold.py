@@ -27,9 +27,9 @@ from mdslib.events import RECORD, Kind, Status, Verb
 from mdslib.risk import Denial, TradingState, denial_text
 from mdslib.strategy import Fold
 from mdslib.strategy.answers import leg
+from mdslib.strategy.driver import driver_source
 from mdslib.strategy.market import market_of
 from mdslib.strategy.shape import Shape
-from mdslib.strategy.source import driver_source
 from mdslib.table import MarketData, from_columns, trades
 
 MIXED = Path(__file__).parent / "mixed.py"

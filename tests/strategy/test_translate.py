@@ -94,7 +94,7 @@ CASES = {
     "text": (
         ["return buy('five')"],
         0,
-        "it calls mul with (Literal[str](five), float64), which compiled code does not",
+        "it calls buy with (Literal[str](five)), which compiled code does not",
     ),
     "two types of one name": (
         ["x = 0", "if trade.size:", "    x = TABLE", "return buy(x)"],
