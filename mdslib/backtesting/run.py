@@ -25,7 +25,6 @@ from mdslib.matching import (
     Fees,
     Rules,
     Venue,
-    end_session,
     make_venue,
     new_books,
     parse_rules,
@@ -35,7 +34,7 @@ from mdslib.protocols import Records
 from mdslib.risk import Limits, make_limits
 from mdslib.strategy.contract import Strategy
 from mdslib.strategy.cursor import new_cursor
-from mdslib.strategy.decide import DECISION, RETRY, Core, flatten_now, is_stuck, new_core, resume
+from mdslib.strategy.decide import DECISION, RETRY, Core, is_stuck, new_core
 from mdslib.strategy.discovery import find_model
 from mdslib.strategy.driver import load_driver, seems_plain, strategy_fingerprint
 from mdslib.strategy.fold import FREE, check_count, guarded, state_of
@@ -283,15 +282,14 @@ class _Run:
         for row, ts, what in self._stops():
             self._advance(row, 1)
             if what == _RESUME:
-                resume(self.core.account, self.core.risk)
+                self.driver.go_on(self.core)
                 continue
             if what == _AGAIN and not is_stuck(self.core.account):
                 continue
             if what in (_FLATTEN, _AGAIN):
-                decided = self.at["decided"]
-                self.at["decided"] = flatten_now(self.core, self.limits or FREE, row, ts, self.out, decided)
+                self.driver.go_flat(self.core, self.limits or FREE, row, ts, self.out, self.cursor)
             elif self.books.count[0] > 0:
-                self.at["filled"] = end_session(self.books, ts, self.fills, self.at["filled"])
+                self.driver.end_day(self.books, ts, self.fills, self.cursor)
             self.at["open"], self.at["ts"] = 1, ts
         self._advance(self.market.count, 1)
 

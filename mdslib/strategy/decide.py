@@ -16,7 +16,7 @@ import numpy as np
 from mdslib.account import ACCOUNT, DUST, apply_fill, new_account
 from mdslib.events import Status, TimeInForce, Verb
 from mdslib.instruments import Instrument
-from mdslib.jit import jit, jit_hot, jit_inner, jit_quiet, records
+from mdslib.jit import jit_hot, jit_inner, jit_quiet, records
 from mdslib.protocols import Records
 from mdslib.risk import (
     HELD,
@@ -351,7 +351,7 @@ def restrict(account: Records, risk: Records, code: int) -> None:
             account[k].flatten = 0
 
 
-@jit
+@jit_quiet
 def resume(account: Records, risk: Records) -> None:
     """Trade again: the state is ACTIVE, and what was to be closed for good may be opened again."""
     risk[0].state &= ~TRADING
@@ -390,12 +390,6 @@ def take_status(account: Records, risk: Records, k: int, code: int, luld: int) -
 def count_decisions(decisions: Records) -> int:
     """Return how many decisions the model made itself, denied ones included; releases follow by themselves."""
     return len(decisions) - decisions["verb"].tobytes().count(RELEASE)
-
-
-@jit
-def flatten_now(core: Core, limits: Limits, seq: int, ts: int, out: Records, n: int) -> int:
-    """Call `flatten` from outside a driver."""
-    return flatten(core.account, core.risk, core.recent, core.hours, limits, seq, ts, out, n)
 
 
 __all__ = ["ACCOUNT", "DECISION", "Core", "book", "flatten", "new_core", "note", "release", "reserve", "resume"]

@@ -20,10 +20,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from mdslib import matching
 from mdslib.errors import ModelError
 from mdslib.events import EVENT_TYPES, SCHEMAS, Kind, OrderUpdate, Timer
-from mdslib.jit import Flat, borrow, checking_bounds, compiling, jit_bounded, jit_inner
+from mdslib.flat import Flat, jit_flat
+from mdslib.jit import borrow, checking_bounds, compiling, jit_bounded, jit_inner
 from mdslib.strategy import decide
 from mdslib.strategy.contract import Strategy
 from mdslib.strategy.fingerprint import fingerprint, reached_names
@@ -105,6 +108,10 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))) / "mdslib" / "drivers"
 
 
+# Long kernels that a driver calls from several places, of orders that a limit denies or that wait for a close.
+APART = ("check_limits", "release")
+
+
 def strategy_fingerprint(strategy: Strategy) -> str:
     """Return the name of everything that the strategy's decisions depend on, its parameters' values aside."""
     functions = [*strategy.steps.values(), *(step for _, step in strategy.timers), strategy.state]
@@ -117,7 +124,7 @@ def strategy_fingerprint(strategy: Strategy) -> str:
 @functools.cache
 def _kernels_mark() -> str:
     """Return the fingerprint of the library's own kernels: they don't change while it runs, and a walk costs 1 ms."""
-    return fingerprint([*_kernels().values(), write_out])
+    return fingerprint([*_kernels().values(), write_out], APART)
 
 
 def _kernels() -> dict[str, Callable[..., Any]]:
@@ -156,7 +163,7 @@ def _reached() -> dict[str, Any]:
 
 def driver_source(strategy: Strategy, shape: Shape) -> str:
     """Return the source text of a driver for a strategy and a shape, with calls of kernels."""
-    loops = [backtest(strategy, shape)] if shape.backtest else folds(strategy, shape)
+    loops = backtest(strategy, shape) if shape.backtest else folds(strategy, shape)
     return "\n".join([HEAD, take_update(strategy, shape), *loops])
 
 
@@ -234,7 +241,8 @@ def _same_steps(module: ModuleType, strategy: Strategy) -> bool:
 
 
 def _names(strategy: Strategy, jit: Callable[..., Any]) -> dict[str, Any]:
-    names: dict[str, Any] = _reached() | {"borrow": borrow, "hot": jit_inner, "Flat": Flat}
+    names: dict[str, Any] = _reached() | {"borrow": borrow, "int64": np.int64}
+    names |= {"hot": jit_inner, "apart": jit_flat, "Flat": Flat}
     names |= {kind.__name__: kind for kind in (*EVENT_TYPES.values(), OrderUpdate, Timer)}
     names |= {f"step_{kind.name.lower()}": jit(step) for kind, step in strategy.steps.items()}
     names |= {f"step_timer_{i}": jit(step) for i, (_, step) in enumerate(strategy.timers)}
@@ -248,7 +256,7 @@ def _load(name: str, source: str, names: dict[str, Any]) -> ModuleType:
         if not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile("w", dir=file.parent, suffix=".tmp", delete=False) as draft:
-                draft.write(write_out(source, _reached()) if compiling() else source)
+                draft.write(write_out(source, _reached(), APART) if compiling() else source)
             Path(draft.name).replace(file)
     except OSError as error:
         raise ModelError(

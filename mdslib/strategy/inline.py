@@ -13,6 +13,7 @@ within a loop; and in uncompiled runs, so that comparing the two runs covers thi
 from __future__ import annotations
 
 import ast
+import copy
 import functools
 import inspect
 import math
@@ -38,6 +39,7 @@ class Kernel(NamedTuple):
 
     parameters: tuple[str, ...]
     body: tuple[ast.stmt, ...]
+    whole: frozenset[str] = frozenset()  # the parameters that are whole numbers
 
 
 class _Writing(NamedTuple):
@@ -45,10 +47,11 @@ class _Writing(NamedTuple):
 
     own: Mapping[str, Kernel]
     library: Mapping[str, Any]
+    apart: Mapping[str, str]  # the name of the function that a kernel becomes
     number: list[int]  # of the last call that was replaced; makes its variables its own
 
 
-def write_out(source: str, library: Mapping[str, Any]) -> str:
+def write_out(source: str, library: Mapping[str, Any], apart: Iterable[str] = ()) -> str:
     """Return a module's text with kernels in place of calls to them.
 
     Parameters
@@ -57,16 +60,38 @@ def write_out(source: str, library: Mapping[str, Any]) -> str:
         Text of a module. Its own functions that are decorated ``@hot`` are kernels, too, and are left out.
     library : mapping
         What the text may name; see `reached_objects`.
+    apart : iterable of str
+        Kernels among those that stay calls wherever they are called: each becomes one function of the module, decorated
+        ``@apart``. For long ones off the path of every event, since a text's compilation takes more than its length.
     """
     tree = ast.parse(source)
     own = [f for f in tree.body if isinstance(f, ast.FunctionDef) and _is_hot(f)]
     kernels = {f.name: Kernel(tuple(a.arg for a in f.args.args), tuple(f.body)) for f in own}
-    writing = _Writing(kernels, library, [0])
+    by_name = {name: f"{name}_apart" for name in apart if kernel_of(library[name]) is not None}
+    writing = _Writing(kernels, library, by_name, [0])
     kept = [node for node in tree.body if node not in own]
     for function in kept:
         if isinstance(function, ast.FunctionDef):
             function.body = _written(function.body, writing)
+    first = [isinstance(node, ast.FunctionDef) for node in kept].index(True) if kept else 0
+    kept[first:first] = _functions(kept, writing)
     return ast.unparse(ast.fix_missing_locations(ast.Module(kept, []))) + "\n"
+
+
+def _functions(body: list[ast.stmt], writing: _Writing) -> list[ast.stmt]:
+    """Return the kernels that stay calls and that a text calls, as functions."""
+    made: dict[str, ast.stmt] = {}
+    waiting = list(body)
+    while waiting:
+        called = _names([waiting.pop()], ast.Load)
+        for name, function in writing.apart.items():
+            if function in called and function not in made:
+                kernel = kernel_of(writing.library[name]) or Kernel((), ())
+                arguments = ast.arguments([], [ast.arg(p) for p in kernel.parameters], None, [], [], None, [])
+                text = _written([copy.deepcopy(statement) for statement in kernel.body], writing)
+                made[function] = ast.FunctionDef(function, arguments, text, [ast.Name("apart", ast.Load())])
+                waiting.append(made[function])
+    return list(made.values())
 
 
 def reached_objects(kernels: Iterable[Callable[..., Any]]) -> dict[str, Any]:
@@ -119,7 +144,8 @@ def kernel_of(function: Callable[..., Any]) -> Kernel | None:
         return None
     parameters = tuple(a.arg for a in definition.args.args)
     constants = _constants(body, python.__globals__, _names(body, ast.Store) | set(parameters))
-    return Kernel(parameters, tuple(_spliced([_fold(_put(statement, constants)) for statement in body])))
+    whole = frozenset(a.arg for a in definition.args.args if a.annotation and ast.unparse(a.annotation) == "int")
+    return Kernel(parameters, tuple(_spliced([_fold(_put(statement, constants)) for statement in body])), whole)
 
 
 def _is_loaded(definition: ast.FunctionDef, function: Any) -> bool:
@@ -172,6 +198,9 @@ def _written(body: list[ast.stmt], writing: _Writing) -> list[ast.stmt]:
     """Return statements with kernels in place of calls."""
     made: list[ast.stmt] = []
     for statement in body:
+        if _calls_apart(statement, writing):
+            made.append(statement)
+            continue
         kernel = _called(statement, writing)
         if kernel is not None:
             made += _in_place(kernel, statement, writing)
@@ -181,6 +210,21 @@ def _written(body: list[ast.stmt], writing: _Writing) -> list[ast.stmt]:
                 setattr(statement, part, _written(getattr(statement, part), writing))
         made.append(statement)
     return made
+
+
+def _calls_apart(statement: ast.stmt, writing: _Writing) -> bool:
+    """Tell whether a statement calls a kernel that stays a call, and write that call, for one compilation of it."""
+    call = getattr(statement, "value", None)
+    name = call.func.id if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) else ""
+    kernel = kernel_of(writing.library[name]) if name in writing.apart else None
+    if kernel is None:
+        return False
+    made: Any = call
+    made.func = ast.Name(writing.apart[name], ast.Load())
+    for place, parameter in enumerate(kernel.parameters):
+        if parameter in kernel.whole:  # some are of 16 bits, and a constant has a type of its own
+            made.args[place] = ast.Call(ast.Name("int64", ast.Load()), [made.args[place]], [])
+    return True
 
 
 def _called(statement: ast.stmt, writing: _Writing) -> Kernel | None:

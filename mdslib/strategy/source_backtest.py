@@ -6,7 +6,7 @@ and one working order; going flat writes one decision an instrument. Each of the
 
 from __future__ import annotations
 
-from mdslib.events import Kind
+from mdslib.events import Kind, Status, TimeInForce
 from mdslib.strategy.contract import Strategy
 from mdslib.strategy.shape import Shape
 from mdslib.strategy.source import columns, dispatch, indent, last_mark, places, row
@@ -92,10 +92,34 @@ _REFUSE = """\
             continue
 """
 _ACK = "        at.filled = write_fill(fills, at.filled, at.ts, j, {k}, 0.0, 0.0, 0.0, d.qty, 2)\n"
+_ENTRY = "@njit(cache=True, nogil=True, pipeline_class=Flat)\n"
+# What happens between events; see `mdslib.matching.end_session` for the end of a session.
+_END_DAY = f"""\
+{_ENTRY}def end_day(books, ts, fills, cursor):
+    work, count, venue_account = borrow(books)
+    fills, at = borrow(fills), borrow(cursor)[0]
+    at.filled = end_orders(work, count, ts, -1, {int(TimeInForce.DAY)}, -1, {int(Status.EXPIRED)}, fills, at.filled)
+    at.filled = end_orders(work, count, ts, -1, {int(TimeInForce.IOC)}, -1, {int(Status.CANCELED)}, fills, at.filled)
+"""
+_GO_FLAT = f"""\
+{_ENTRY}def go_flat(core, limits, row, ts, out, cursor):
+    account, risk, recent, hours = borrow(core)
+    out, at = borrow(out), borrow(cursor)[0]
+    at.decided = flatten(account, risk, recent, hours, limits, row, ts, out, at.decided)
 
 
-def backtest(strategy: Strategy, shape: Shape) -> str:
-    """Write the loop with matching over columns."""
+{_ENTRY}def go_on(core):
+    account, risk, recent, hours = borrow(core)
+    resume(account, risk)
+"""
+
+
+def backtest(strategy: Strategy, shape: Shape) -> list[str]:
+    """Write the loop with matching over columns, and what happens between events; what is not called costs nothing."""
+    return [_loop(strategy, shape), _END_DAY, *([_GO_FLAT] if shape.flatten else [])]
+
+
+def _loop(strategy: Strategy, shape: Shape) -> str:
     held = places(strategy, shape)
     rows = [(kind, _row(strategy, shape, kind, c, i)) for kind, c, i in held]
     ts = "ts_event_0[g]" if len(held) == 1 else "time[g]"

@@ -94,7 +94,8 @@ def run(values, x, y, cells):
 
 
 def compiled(source: str) -> Callable[..., Any]:
-    scope: dict[str, Any] = dict(LIBRARY) | {"hot": lambda function: function}
+    scope: dict[str, Any] = dict(LIBRARY) | {"hot": lambda function: function, "int64": int}
+    scope["apart"] = scope["hot"]
     exec(source, scope)
     run: Callable[..., Any] = scope["run"]
     return run
@@ -109,11 +110,28 @@ def test_text_with_kernels_in_place_does_what_calls_do(values: list[float], x: f
     wanted = compiled(SOURCE)(values, x, y, called)
     found = compiled(write_out(SOURCE, LIBRARY))(values, x, y, written)
     assert repr((found, written)) == repr((wanted, called))
+    written = [9.0, 9.0]
+    found = compiled(write_out(SOURCE, LIBRARY, ("early", "summed", "store")))(values, x, y, written)
+    assert repr((found, written)) == repr((wanted, called))
 
 
 def test_only_a_kernel_that_returns_from_within_a_loop_stays_a_call() -> None:
     written = write_out(SOURCE, LIBRARY)
     assert {name for name in (*LIBRARY, "twice") if f"{name}(" in written} == {"searched"}
+
+
+def test_a_kernel_that_is_kept_apart_is_one_function_that_every_call_of_it_calls() -> None:
+    written = write_out(
+        "def run(values, cells):\n    store(cells, 0, 1.0)\n    a = summed(values, 2.0, True)\n"
+        "    b = summed(values, a, False)\n",
+        LIBRARY,
+        ("summed", "store", "both"),
+    )
+    assert written.startswith("@apart\ndef ")
+    assert "store_apart(cells, int64(0), 1.0)" in written, "whole numbers in one type, for one compilation"
+    assert written.count("def summed_apart(values, start, whole):") == 1
+    assert "both" not in written, "nobody calls it"
+    assert written.count("early(") == 0, "what a function apart calls is put in place"
 
 
 def test_what_constants_decide_is_left_out() -> None:
@@ -172,6 +190,6 @@ def test_the_text_of_a_back_test_with_plain_orders_has_no_cancels_and_no_limits(
     shape = Shape((Kind.TRADE,), False, True, backtest=True, match_on=Kind.TRADE)
     model = find_model("volume_modulo")
     plain, full = (driver.driver_source(model, shape._replace(plain=p)) for p in (True, False))
-    assert "end_orders" in full
-    assert "end_orders" not in plain
+    loops = [text.partition("def end_day")[0] for text in (plain, full)]
+    assert ["end_orders" in loop for loop in loops] == [False, True]
     assert len(write_out(plain, driver._reached())) < 0.85 * len(write_out(full, driver._reached()))
