@@ -19,7 +19,9 @@ data_app = typer.Typer(help="List, compact, verify and make what the store holds
 
 StoreOption = Annotated[
     Path | None,
-    typer.Option("--store", help="Folder of recorded data; the settings' store unless given."),
+    typer.Option(
+        "--store", help="Folder of recorded data, s3://BUCKET/FOLDER, or arctic:ADDRESS; the settings' unless given."
+    ),
 ]
 RecordArgument = Annotated[
     Path | None,
