@@ -32,8 +32,8 @@ class ArcticParts:
     Parameters
     ----------
     address : str
-        ``lmdb:///ABSOLUTE/FOLDER``, or ``s3://HOST:BUCKET?aws_auth=true`` (``s3s://`` for https), whose keys are then taken from
-        the environment.
+        ``lmdb:///ABSOLUTE/FOLDER``, or ``s3://HOST:BUCKET?aws_auth=true`` (``s3s://`` for https), whose
+        keys are then taken from the environment.
     """
 
     def __init__(self, address: str) -> None:

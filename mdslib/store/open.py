@@ -12,7 +12,7 @@ from mdslib.store.tickstore import TickStore
 
 # A Path makes one slash of several, so an LMDB's folder must be absolute: then nothing is lost.
 _BUCKET = re.compile(r"s3:/+([^/]+)/?(.*)")
-_LMDB = re.compile(r"arctic:lmdb:(?://)?(/.*)")
+_LMDB = re.compile(r"arctic:lmdb:(?:///|/)([^/].*)")
 _ARCTIC = re.compile(r"arctic:(\w+):/{1,2}(.*)")
 
 
@@ -46,7 +46,7 @@ def open_store(where: Path | str, chunk_rows: int | None = None) -> TickStore:
     if (lmdb := _LMDB.fullmatch(str(where))) is not None:
         from mdslib.store.arctic import ArcticStore
 
-        return ArcticStore(f"lmdb://{lmdb[1]}")
+        return ArcticStore(f"lmdb:///{lmdb[1]}")
     if (database := _ARCTIC.fullmatch(str(where))) is not None:
         from mdslib.store.arctic import ArcticStore
 
