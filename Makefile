@@ -18,8 +18,10 @@ export NUMBA_DISABLE_INTEL_SVML := 1
 export UV_PYTHON_DOWNLOADS := never
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-# COVER=1 measures coverage along the way.
-RUN = $(PY) $(if $(COVER),-m coverage run) -m pytest
+# COVER=1 measures coverage along the way. A file's tests stay together; JOBS=1 runs all in one process, as a debugger needs.
+JOBS ?= 2
+XDIST = $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist loadfile)
+RUN = $(PY) $(if $(COVER),-m coverage run) -m pytest -q $(XDIST)
 NOTEBOOKS = $(wildcard notebooks/*.ipynb)
 FAIL_UNDER ?= 90
 # Tests whose kernels are measured by running them uncompiled as well.
@@ -53,8 +55,8 @@ $(STAMP): requirements-dev.txt pyproject.toml | $(PY)
 	@touch $@
 
 test: setup ## run the tests, the examples in docstrings and docs, and the notebooks
-	$(RUN) -q --ignore=tests/bench $(ARGS)
-	$(if $(NOTEBOOKS),$(RUN) -q -p nbval --nbval-lax --no-header -W default $(NOTEBOOKS),@echo "notebooks/: none yet, so nbval has nothing to run")
+	$(RUN) --ignore=tests/bench $(ARGS)
+	$(if $(NOTEBOOKS),$(RUN) -p nbval --nbval-lax --no-header -W default $(NOTEBOOKS),@echo "notebooks/: none yet, so nbval has nothing to run")
 
 demo: setup ## play a whole trading day against the local exchange; DATA=folder DATE=2013-10-08 plays a real one
 	$(VENV)/bin/mds demo $(if $(DATA),--data '$(DATA)') $(if $(DATE),--date '$(DATE)')
@@ -80,7 +82,7 @@ lint: setup ## style, types, and one-way imports
 cover: setup ## measure coverage, kernels uncompiled; fails under FAIL_UNDER=90 %
 	$(PY) -m coverage erase
 	$(MAKE) test COVER=1
-	$(if $(KERNELS),NUMBA_DISABLE_JIT=1 $(PY) -m coverage run -m pytest -q -m "not compiled" $(KERNELS),@echo "tests/: no kernels yet to measure uncompiled")
+	$(if $(KERNELS),NUMBA_DISABLE_JIT=1 $(PY) -m coverage run -m pytest -q $(XDIST) -m "not compiled" $(KERNELS),@echo "tests/: no kernels yet to measure uncompiled")
 	$(PY) -m coverage combine -q
 	$(PY) -m coverage report --fail-under=$(FAIL_UNDER)
 

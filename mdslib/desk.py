@@ -178,6 +178,11 @@ class Desk:
     def _to_cancel(self, instrument: int) -> list[Order]:
         return self.want_canceled([o for o in self.orders.values() if o.instrument == instrument])
 
+    def forget(self, orders: Iterable[Order]) -> None:
+        """Strike out orders that were never sent, because their intents could not be recorded."""
+        for order in orders:
+            del self.orders[order.new.client_order_id]
+
     def want_canceled(self, orders: Iterable[Order]) -> list[Order]:
         """Return those that can be canceled now; one that the venue has not named yet is canceled when it has."""
         found = [order for order in orders if not order.done]

@@ -31,8 +31,13 @@ def live_command(
     runs: Annotated[Path | None, typer.Option(help="Folder of run folders; the settings' by default.")] = None,
     run_dir: Annotated[Path | None, typer.Option(help="This run's folder; RUNS/DATE-MODEL by default.")] = None,
     notebook: Annotated[Path | None, typer.Option(help="Another live notebook.")] = None,
+    accept_changed_model: Annotated[
+        bool, typer.Option("--accept-changed-model", help="Go on with a run of other code or parameters, state afresh.")
+    ] = False,
 ) -> int:
     """Trade a paper account for one session, in the live notebook.
+
+    A run that was cut short, by a crash, a kill or a lost venue, goes on where its tape ends: start it again alike.
 
     Exit codes: 0 the session ended well, or there is none today; 1 the audit failed; 2 a setting or credential is
     wrong; 3 the model raised or answered nonsense; 4 the feed or the broker failed; 5 the kernel died or hung;
@@ -66,6 +71,7 @@ def request_of(
     runs: Path | None,
     run_dir: Path | None,
     notebook: Path | None,
+    accept_changed_model: bool = False,
 ) -> Request:
     """Return what the options of `mds live` ask for, after checking all of it; the day is left to the session.
 
@@ -83,6 +89,7 @@ def request_of(
     settings = load_settings()
     options = {name: option_of(name, text) for name, text in parse_assignments(option or [], "--option").items()}
     options |= {"no_limits": True} if no_limits else {}
+    options |= {"accept_changed_model": True} if accept_changed_model else {}
     options |= {"time_url": time_url} if time_url else {}
     parameters: dict[str, Any] = {
         "params": parse_assignments(set_ or []),

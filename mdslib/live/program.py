@@ -14,9 +14,10 @@ from typing import Any
 from mdslib.calendar import parse_date, session, why_closed, zone
 from mdslib.clock import wall_ns
 from mdslib.errors import MdsError
+from mdslib.live.folder import is_begun, is_cut_short, newest_notebook
 from mdslib.live.guards import Guards
 from mdslib.live.notebook import THREAD
-from mdslib.live.runner import NOTEBOOK, Plan, supervise
+from mdslib.live.runner import Plan, supervise
 from mdslib.live.service import Service
 from mdslib.live.verdict import ExitCode
 from mdslib.resources import resource
@@ -86,17 +87,20 @@ def _trade(
 ) -> ExitCode:
     now = wall_ns()
     date = parse_date(request.date) if request.date else today(now, request.exchange)
-    reason = no_session(date, now, request)
-    if reason:
+    plan, reason = make_plan(date, now, request), no_session(date, now, request)
+    if reason and not is_cut_short(plan.run_dir):
         say(reason)
         return ExitCode.OK
-    plan = make_plan(date, now, request)
+    if reason:
+        say(f"{plan.run_dir} was cut short before its close: it is brought to its end")
+    elif is_cut_short(plan.run_dir):
+        say(f"{plan.run_dir} was cut short: going on where its tape ends")
     say(f"session of {date}: {request.model}; files in {plan.run_dir}")
     service.status(f"session of {date}: {request.model}; files in {plan.run_dir}")
     verdict = supervise(plan, rescue=rescue, say=say, service=service)
     service.status(f"{verdict.code.name} ({int(verdict.code)}): {verdict.reason}")
     say(f"{verdict.code.name} ({int(verdict.code)}): {verdict.reason}")
-    say(f"notebook: {plan.run_dir / NOTEBOOK}")
+    say(f"notebook: {newest_notebook(plan.run_dir)}")
     _seal(plan.run_dir, say)
     _leave_if_hung(verdict.code)
     return verdict.code
@@ -106,7 +110,7 @@ def _seal(run_dir: Path, say: Callable[[str], None]) -> None:
     """Seal the run's record; a session that never began has none."""
     from mdslib.store.seal import seal
 
-    if not any((run_dir / "tape").glob("*.tape")):
+    if not is_begun(run_dir):
         return
     try:
         say(f"sealed: {seal(run_dir).digest}")
@@ -146,7 +150,7 @@ def make_plan(date: datetime.date, now: int, request: Request) -> Plan:
     seconds = REPLAY
     if day is not None and not request.date:
         close = day.post_close if request.extended else day.close
-        seconds = (close - now) / 1e9 + GRACE
+        seconds = max(close - now, 0) / 1e9 + GRACE
     return Plan(notebook, run_dir.expanduser(), parameters, Guards(run=seconds))
 
 

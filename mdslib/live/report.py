@@ -219,6 +219,7 @@ class DayReport:
             "session": self.title,
             "ended because": self.reason,
             "halted": self.halt or "no",
+            **self._lives(),
             "events": f"{f['events']:,}",
             "decisions": f"{f['decisions']:,}",
             "orders sent": f"{f['orders']:,}",
@@ -231,6 +232,14 @@ class DayReport:
         }
         return pd.DataFrame({"": rows})
 
+    def _lives(self) -> dict[str, object]:
+        """Return when the program began again, where it did."""
+        again = self.records["ts_event"][self.records["kind"] == int(Kind.START)]
+        if not len(again):
+            return {}
+        times = ", ".join(str(np.datetime64(int(ts), "ns").astype("M8[s]"))[11:] for ts in again[-3:])
+        return {"started again": f"{len(again):,} times, at {'... ' if len(again) > 3 else ''}{times} UTC"}
+
     def counts(self) -> pd.DataFrame:
         """Return everything that was denied, rejected, dropped or late."""
         import pandas as pd
@@ -241,6 +250,8 @@ class DayReport:
         rows |= {f"outside the session: {name}": n for name, n in tally.outside.items() if n}
         rows |= {
             "outcome unknown at first": tally.unknown,
+            "decisions too old after a restart": tally.expired,
+            "differences from the venue's books": int(np.count_nonzero(self.records["kind"] == int(Kind.DIFFERENCE))),
             "updates of orders that are not ours": tally.foreign,
             "orders asked for, the stream being silent": tally.asked,
             "gaps": int(np.count_nonzero(self.records["kind"] == int(Kind.GAP))),

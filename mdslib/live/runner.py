@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from mdslib import errors
 from mdslib.clock import monotonic_ns
+from mdslib.live.folder import check_free, put_aside
 from mdslib.live.guards import Action, Guards, Seen, Watch
 from mdslib.live.notebook import Execution
 from mdslib.live.service import Service
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 STOP = "stop"  # in the run folder: the session ends cleanly once this file is there
 HEARTBEAT = "heartbeat"  # in the run folder: the session touches it at least every few seconds
-NOTEBOOK = "live.ipynb"  # in the run folder: the executed notebook
 TICK = 0.2  # seconds between two looks
 
 
@@ -88,9 +88,9 @@ def supervise(
     ConfigError
         Where the notebook is missing or the run folder can't be written.
     """
-    run_dir = _prepare(plan)
+    run_dir, notebook = _prepare(plan)
     parameters = dict(plan.parameters) | {"run_dir": str(run_dir)}
-    run = Execution(plan.notebook, run_dir / NOTEBOOK, parameters, plan.guards.start)
+    run = Execution(plan.notebook, notebook, parameters, plan.guards.start)
     asked: list[signal.Signals] = []
     with _signals(asked):
         run.start()
@@ -98,7 +98,7 @@ def supervise(
     session = Verdict.read(run_dir)
     verdict = judge(run.error, session, asked=asked[0] if asked else None, overdue=watch.overdue)
     if run.unsaved is not None and verdict.code is ExitCode.OK:
-        why = f"{run_dir / NOTEBOOK} could not be saved ({run.unsaved.strerror}); the session said {verdict.line()}"
+        why = f"{notebook} could not be saved ({run.unsaved.strerror}); the session said {verdict.line()}"
         verdict = Verdict(ExitCode.RECORD, why, "runner", verdict.details)
     if verdict.code is ExitCode.KERNEL and rescue is not None:
         verdict = Verdict(verdict.code, f"{verdict.reason}; {_rescued(rescue)}", verdict.by, verdict.details)
@@ -162,20 +162,18 @@ def _named(error: BaseException | None) -> tuple[str, str]:
     return name, f"the notebook could not be executed: {name}: {error}"
 
 
-def _prepare(plan: Plan) -> Path:
+def _prepare(plan: Plan) -> tuple[Path, Path]:
+    """Return the run's folder, ready for another life, and where its notebook goes."""
     if not plan.notebook.is_file():
         raise errors.ConfigError(
             f"notebook must be a file, received {str(plan.notebook)!r}; the shipped one is runners/live.ipynb"
         )
     run_dir = plan.run_dir.absolute()
-    if any((run_dir / "tape").glob("*.tape")):  # a second start must not replace its notebook and verdict
-        raise errors.ConfigError(
-            f"run folder {run_dir} holds the tape of an earlier start of this run, or of one that runs now; "
-            "move that folder away, or choose another with --run-dir"
-        )
+    check_free(run_dir)
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
-        for name in (VERDICT, STOP, HEARTBEAT):
+        notebook = put_aside(run_dir)
+        for name in (STOP, HEARTBEAT):
             (run_dir / name).unlink(missing_ok=True)
         (run_dir / ".writable").touch()
         (run_dir / ".writable").unlink()
@@ -184,7 +182,7 @@ def _prepare(plan: Plan) -> Path:
             f"run folder {run_dir} must be writable, received {error.strerror}; "
             "free the disk, mend its owner or mode, or name another folder with --run-dir"
         ) from error
-    return run_dir
+    return run_dir, notebook
 
 
 @contextmanager

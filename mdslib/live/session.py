@@ -36,7 +36,7 @@ from mdslib.live.reconcile import DID_NOT_RUN, Patience, Restart
 from mdslib.live.replay import Replay, replay
 from mdslib.live.report import DayReport
 from mdslib.live.runner import HEARTBEAT, STOP
-from mdslib.live.simlink import SimLink
+from mdslib.live.simlink import SimLink, flush_sent
 from mdslib.live.verdict import recording, replace_file
 from mdslib.live.wiring import CHANNEL, make_keeper, past_checked
 from mdslib.live.workers import Workers
@@ -74,6 +74,7 @@ class Session:
         self._stop = threading.Event()
         self._ready = threading.Event()  # the order stream listens, or has failed
         self._early: MdsError | None = None  # why it has failed
+        self._changed = False  # it goes on with another model than it began with
         self._heartbeat = (0, 0.0)
 
     @classmethod
@@ -195,6 +196,7 @@ class Session:
                 past = None
                 if tape.header != header:  # a person has accepted that
                     retire(tape, header, broker, clock.now, float(plan.options["resolve_within"]))
+                    self._changed = True
                 elif tape.found is not None:
                     past = replay(tape.found, fold, desk)
                 engine = self.engine = self._engine(fold, desk, tape, clock, link, log, past)
@@ -315,7 +317,9 @@ class Session:
         if past is None:
             engine.opened(opening, repr(self))
             engine.log("opened", cash=self.opening_cash, others=sorted(self.others), model=plan.strategy.name)
-            if plan.options["warm_up"] and engine.clock.now() > plan.session.open:
+            if self._changed and not stands:
+                keeper.begin_with(DID_NOT_RUN, 0)
+            elif plan.options["warm_up"] and engine.clock.now() > plan.session.open:
                 keeper.begin_with("the session began in mid-day, and is told what happened before", plan.session.open)
         else:
             engine.went_on()
@@ -396,7 +400,7 @@ class Session:
         if isinstance(engine.failure, TapeError):  # the day's record ends there; nothing can be added to it
             raise unrecorded(engine)
         if engine.link is not None:
-            _flush_sent(plan.trade_url, log)
+            flush_sent(plan.trade_url, log)
         engine.progress()
         asked = books(broker, engine) + past_checked(plan, engine, log)
         report = DayReport.of(plan, engine, asked, self.opening_cash, self.others, measures)
@@ -416,13 +420,3 @@ def _line(engine: Engine, keeper: Keeper) -> str:
         f" decision {engine.decision.quantile(0.5) / 1e3:,.0f} us, quiet {keeper.silence:.0f} s"
         f"{' | ' + keeper.line if keeper.line else ''}"
     )
-
-
-def _flush_sent(trade_url: str, log: SessionLog) -> None:
-    """Ask a local exchange to write down what it has sent, for the audit."""
-    import httpx
-
-    try:
-        httpx.get(f"{trade_url}/sim/sent", timeout=30.0).raise_for_status()
-    except httpx.HTTPError as error:  # it has gone: the audit tells what its log lacks
-        log("sent-not-flushed", error=f"{type(error).__name__}: {error}")

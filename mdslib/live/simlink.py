@@ -112,3 +112,13 @@ class SimLink:
         """Let a clock that follows the events (mode ``free``) read at least `ts`; other clocks go by themselves."""
         if self.mode == "free" and isinstance(self.clock, SteppedClock) and ts > self.clock.now():
             self.clock.advance(ts)
+
+
+def flush_sent(trade_url: str, log: Callable[..., None]) -> None:
+    """Ask a local exchange to write down what it has sent, for the audit."""
+    import httpx
+
+    try:
+        httpx.get(f"{trade_url}/sim/sent", timeout=30.0).raise_for_status()
+    except httpx.HTTPError as error:  # it has gone: the audit tells what its log lacks
+        log("sent-not-flushed", error=f"{type(error).__name__}: {error}")

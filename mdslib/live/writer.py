@@ -10,7 +10,7 @@ import numpy as np
 
 from mdslib.clock import Clock, SteppedClock, monotonic_ns
 from mdslib.desk import Desk, control_record
-from mdslib.errors import MdsError, ModelRaised
+from mdslib.errors import MdsError, ModelRaised, TapeError
 from mdslib.live.batch import HALT, fault_records, joined, market_events, placed
 from mdslib.live.latency import Latency
 from mdslib.live.orderflow import Log, OrderFlow, Sides
@@ -105,7 +105,11 @@ class Writer:
         """Write intents and denials, then hand the orders to the workers."""
         intents = self.desk.take(decisions, now)
         if len(intents.records):
-            self.tape.append(intents.records)
+            try:
+                self.tape.append(intents.records)
+            except TapeError:
+                self.desk.forget(intents.orders)  # what is not on the tape is not sent, so nobody need ask for it
+                raise
         self.flow.send(intents.orders, intents.cancels)
         # Counting, and the lines for a person, wait until the orders are on their way.
         self.tally.decisions += count_decisions(decisions)

@@ -179,9 +179,11 @@ def _bars(floor: Floor, k: int, timeframe: str | None, start: int, end: int) -> 
         last = min(last, int(last) // width * width - 1)
     stop = min(end // width * width + width - 1, int(last))
     first = -(-start // width) * width
-    # Where the day has bars of it, those are what the stream sends; the history must say the same, bit for bit.
+    # Where the day has bars of it, those are what the stream sends; the history must say the same, bit for bit. A halt
+    # that let trades not happen leaves them out of the history's.
     bars, trades = floor.market.shown(Kind.BAR), floor.market.shown(Kind.TRADE)
-    if bars is not None and (bars["instrument"] == k).any() and not (daily and trades is not None):
+    from_trades = trades is not None and (daily or floor.market.erased is not None)
+    if bars is not None and (bars["instrument"] == k).any() and not from_trades:
         t = _cut(bars, k, first + 1, stop + 1)
         columns = tuple(t[c].astype(np.float64) for c in ("open", "high", "low", "close", "volume", "trades", "vwap"))
         return _aggregate((t["ts_event"] - 1) // width * width, columns)

@@ -11,7 +11,7 @@ from mdslib.errors import TapeError
 from mdslib.events import RECORD, Kind
 from mdslib.protocols import Records
 from mdslib.store.tapereader import segment_paths
-from mdslib.tape.header import decode_header
+from mdslib.tape.header import TapeHeader, decode_header
 
 _BLOCK = 65_536  # records looked at at once, from the end
 _MARKET = (int(Kind.TRADE), int(Kind.QUOTE), int(Kind.BAR))
@@ -76,12 +76,30 @@ def tape_tail(folder: Path, margin: int, since: int = 0) -> Tail:
     return Tail(last, _joined(parts))
 
 
+def last_record(folder: Path) -> tuple[TapeHeader, np.void | None]:
+    """Return a tape's newest header and its last whole record, or None where it has none; CRCs are not looked at.
+
+    Raises
+    ------
+    TapeError
+        If there is no tape, or its header is damaged.
+    """
+    paths = segment_paths(Path(folder))
+    if not paths:
+        raise TapeError(f"{folder} must hold a tape (00000001.tape, ...), and has no segment; give a run's tape folder")
+    with paths[-1].open("rb") as file:
+        header, _, start = decode_header(file.read(1 << 20), paths[-1].name)
+    records = _records(paths[-1], start)
+    return header, np.array(records[-1:])[0] if len(records) else None
+
+
 def _joined(parts: list[Records]) -> Records:
     return np.concatenate(parts) if parts else np.zeros(0, RECORD)
 
 
-def _records(path: Path) -> Records:
+def _records(path: Path, start: int = 0) -> Records:
     data = np.memmap(path, np.uint8, mode="r").view(np.ndarray)
-    _, _, start = decode_header(bytes(data[: min(len(data), 1 << 20)]), path.name)
+    if not start:
+        _, _, start = decode_header(bytes(data[: min(len(data), 1 << 20)]), path.name)
     whole = (len(data) - start) // RECORD.itemsize
     return data[start : start + whole * RECORD.itemsize].view(RECORD)

@@ -63,7 +63,7 @@ def host():
             said.asked.append(Asked(self, self.rfile.read(int(self.headers.get("Content-Length", 0)))))
             what = said.queue.pop(0)
             if what == "hang":
-                said.released.wait(5)
+                said.released.wait(120)
             if what in ("hang", "cut"):
                 self.close_connection = True
                 self.connection.shutdown(socket.SHUT_RDWR)
@@ -91,7 +91,7 @@ def host():
     said.released.set()
     server.shutdown()
     server.server_close()
-    thread.join(5)
+    thread.join(120)
 
 
 @pytest.fixture
@@ -115,4 +115,4 @@ def stream_host():
     yield start
     for server, thread in servers:
         server.shutdown()
-        thread.join(5)
+        thread.join(120)

@@ -129,7 +129,7 @@ def test_the_end_lets_go_whoever_waits() -> None:
     waiting = threading.Thread(target=lambda: allowance.wait(urgent=True))
     waiting.start()
     allowance.close()
-    waiting.join(60.0)
+    waiting.join(120)
     assert not waiting.is_alive()
 
 

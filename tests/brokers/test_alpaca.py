@@ -106,7 +106,7 @@ def test_no_answer_that_can_be_read_leaves_the_outcome_unknown(host, broker, wha
     with pytest.raises(OutcomeUnknown, match=says) as caught:
         broker.submit(BUY)
     assert "look it up" in str(caught.value)
-    assert time.monotonic() - begin < 2
+    assert time.monotonic() - begin < 20
     assert len(host.asked) == 1
 
 

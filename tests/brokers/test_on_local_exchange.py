@@ -48,16 +48,16 @@ def updates(broker):
     ready = threading.Event()
     thread = threading.Thread(target=broker.stream, args=(came.put, ready.set))
     thread.start()
-    assert ready.wait(5)
+    assert ready.wait(120)
     yield came
     broker.close()
-    thread.join(5)
+    thread.join(120)
     assert not thread.is_alive()
 
 
 def until(updates, event):
     while True:
-        update = updates.get(timeout=10)
+        update = updates.get(timeout=60)
         if update.event == event:
             return update
 

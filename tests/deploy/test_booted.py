@@ -17,7 +17,9 @@ import pytest
 import mdslib
 from mdslib.units import Deployment, render
 
-PYTHON = Path(sys.executable).absolute()
+# The environment is shown to the container as /srv/venv: where it lies here may be hidden there (PrivateTmp).
+VENV = "/srv/venv" if sys.prefix != sys.base_prefix else sys.prefix
+PYTHON = Path(VENV) / Path(sys.executable).absolute().relative_to(sys.prefix)
 SYSTEMD = Path("/usr/lib/systemd/systemd")
 pytestmark = pytest.mark.slow
 UP = "from mdslib.live.service import Service\nService().ready('up')\n"
@@ -62,10 +64,10 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
         pytest.skip("needs root, systemd-nspawn and systemd")
     tree = tmp_path_factory.mktemp("tree")
     plant(tree)
-    bound = {str(Path(prefix).resolve()) for prefix in (sys.base_prefix, sys.prefix)} - {"/usr"}
-    for folder in bound:
+    bound = {str(Path(sys.base_prefix).resolve())} - {"/usr"}
+    for folder in (*bound, VENV):
         (tree / folder.lstrip("/")).mkdir(parents=True, exist_ok=True)
-    bound.add(f"{Path(mdslib.__file__).resolve().parents[1]}:/srv/project")
+    bound |= {f"{Path(mdslib.__file__).resolve().parents[1]}:/srv/project", f"{Path(sys.prefix).resolve()}:{VENV}"}
     done = subprocess.run(
         ["systemd-nspawn", "-D", str(tree), "--bind-ro=/usr", *(f"--bind-ro={folder}" for folder in sorted(bound)),
          "--private-network", "--register=no", "--keep-unit", "--boot"],

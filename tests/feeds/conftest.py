@@ -37,7 +37,7 @@ class Venue:
         self.connection.socket.sendall(frames)
 
     def hear(self) -> dict[str, Any]:
-        self.heard.append(json.loads(self.connection.recv(timeout=5)))
+        self.heard.append(json.loads(self.connection.recv(timeout=60)))
         return self.heard[-1]
 
     def welcome(self) -> None:
@@ -76,4 +76,4 @@ def venue() -> Iterator[Callable[..., tuple[str, list[dict[str, Any]]]]]:
     yield start
     for server, thread in servers:
         server.shutdown()
-        thread.join(5)
+        thread.join(120)

@@ -71,13 +71,13 @@ def answers():
     yield said
     server.shutdown()
     server.server_close()
-    thread.join(5)
+    thread.join(120)
 
 
 @pytest.fixture
 def history(answers, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    source = CpquantHistory(answers.url, timeout=2.0)
+    source = CpquantHistory(answers.url, timeout=20.0)
     yield source
     source.close()
 

@@ -127,7 +127,7 @@ def test_what_came_before_the_end_is_read_before_the_end_is_told():
 def test_closing_twice_and_a_venue_that_never_answers_takes_no_longer_than_allowed():
     def ignore(server: ServerConnection) -> None:
         server.recv_flow_control.acquire()
-        time.sleep(0.6)
+        time.sleep(4.0)
         server.recv_flow_control.release()
 
     with connected(ignore, close_timeout=0.2) as connection:
@@ -135,7 +135,7 @@ def test_closing_twice_and_a_venue_that_never_answers_takes_no_longer_than_allow
         began = time.monotonic()
         connection.close()
         connection.close()
-        assert time.monotonic() - began < 0.5
+        assert time.monotonic() - began < 3.0
 
 
 def text(data: bytes) -> bytes:

@@ -47,25 +47,17 @@ class Mother:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.close()
-        self._process.wait(30)
+        self._process.wait(120)
         self._process.stdout.close()
 
     def live(
-        self,
-        parameters: dict[str, Any],
-        kill_at: int = 0,
-        *,
-        on: str = "",
-        tear: bool = False,
-        deaf: bool = False,
-        stop_after: float = 0.0,
+        self, parameters: dict[str, Any], kill_at: int = 0, *, on: str = "", tear: bool = False, deaf: bool = False
     ) -> Ended:
         """Run one life; it is killed at point number `kill_at`, where that is not 0, of those that are called `on`.
 
-        Or it is asked to stop after so many seconds. A deaf one hears no order updates.
+        A deaf one hears no order updates.
         """
         told = {"parameters": parameters, "kill_at": kill_at, "on": on, "tear": tear, "deaf": deaf}
-        told["stop_after"] = stop_after
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(told) + "\n")
@@ -122,16 +114,11 @@ def child(told: dict[str, Any], report: Path) -> int:
     from mdslib.brokers.alpaca import AlpacaBroker
     from mdslib.live import Session
     from mdslib.live.engine import Engine
-    from mdslib.live.runner import STOP
     from mdslib.live.simlink import SimLink
     from mdslib.live.verdict import Verdict
     from mdslib.live.writer import Writer
 
     signal.alarm(LONGEST)
-    stop = Path(told["parameters"]["run_dir"]) / STOP
-    stop.unlink(missing_ok=True)
-    if told["stop_after"]:
-        threading.Timer(told["stop_after"], stop.touch).start()
     points = Points(told["kill_at"], report, on=told["on"], tear=told["tear"])
     if told["kill_at"]:
         for name in ("submit", "cancel", "order"):

@@ -49,7 +49,7 @@ class Proxy:
         self._server.close()
         self.cut()
         for thread in self._threads:
-            thread.join(5)
+            thread.join(120)
 
     def cut(self) -> None:
         """Cut every connection."""

@@ -102,7 +102,7 @@ def rehearse(
             return session.run()
         finally:
             if thread is not None:
-                thread.join(30)
+                thread.join(120)
 
 
 def lockstep(
@@ -173,7 +173,7 @@ def of_kind(report: DayReport, kind: Kind) -> Records:
     return report.records[report.records["kind"] == int(kind)]
 
 
-def wait_until(true: Callable[[], bool], seconds: float = 30.0) -> None:
+def wait_until(true: Callable[[], bool], seconds: float = 120.0) -> None:
     """Wait until something is true; fail if it never is."""
     give_up = time.monotonic() + seconds
     while not true():

@@ -6,6 +6,7 @@ import json
 import resource
 import socket
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -54,9 +55,9 @@ def test_a_model_that_raises_halts_trading_and_recording_goes_on_to_the_close(tm
     def look(session: Session, exchange: Exchange) -> None:
         wait_until(lambda: session.engine is not None and session.engine.broken)
         wait_until(session.engine.workers.idle.is_set)
-        wait_until(lambda: statuses(exchange) <= {"filled", "canceled"}, 10)
+        wait_until(lambda: statuses(exchange) <= {"filled", "canceled"})
         left.append(len(orders(exchange)))
-        assert session.engine.finished.wait(30)
+        assert session.engine.finished.wait(120)
         left.append(len(orders(exchange)))
 
     report = rehearse(made_trades(1_500), MODELS / "raises.py", tmp_path / "run", sim=FAST, during=look)
@@ -213,7 +214,7 @@ def test_a_full_disk_keeps_what_is_on_the_tape_and_cancels_what_works(tmp_path: 
         has_orders(session, 3)
         size = sum(path.stat().st_size for path in (tmp_path / "run" / "tape").glob("*.tape"))
         resource.setrlimit(resource.RLIMIT_FSIZE, (size + 96 * 40 + 50, before[1]))
-        assert session.engine.finished.wait(60)
+        assert session.engine.finished.wait(120)
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         left.append(statuses(exchange))
 
@@ -230,6 +231,24 @@ def test_a_full_disk_keeps_what_is_on_the_tape_and_cancels_what_works(tmp_path: 
         assert int((records["kind"] == int(Kind.INTENT)).sum()) >= 3
     assert str(met.value).endswith(" No order of this run works at the venue.")
     assert exit_code(type(met.value)) is ExitCode.RECORD
+
+
+def test_an_order_whose_intent_could_not_be_recorded_was_never_sent_and_is_not_asked_for(tmp_path: Path) -> None:
+    def fail(session: Session, _exchange: Exchange) -> None:
+        has_orders(session, 2)
+        tape = session.engine.tape
+        append = tape.append
+
+        def refuse(records: Any, *sides: Any) -> Any:
+            if (records["kind"] == int(Kind.INTENT)).any():
+                raise TapeError("tape: could not be written")
+            return append(records, *sides)
+
+        tape.append = refuse
+
+    with pytest.raises(TapeError) as met:
+        rehearse(made_trades(2_000), RESTING, tmp_path / "run", sim=SLOW, during=fail)
+    assert str(met.value) == "tape: could not be written No order of this run works at the venue."
 
 
 # The venue ------------------------------------------------------------------------------------------------------------
@@ -268,7 +287,7 @@ def run_with(session: Session, exchange: Exchange, during) -> object:
     try:
         return session.run()
     finally:
-        thread.join(30)
+        thread.join(120)
 
 
 def test_an_order_stream_that_breaks_off_is_connected_again_and_working_orders_are_asked_for(tmp_path: Path) -> None:

@@ -164,7 +164,7 @@ def disturbed(session: Session, exchange: Exchange, disturb: Any, after: int = 1
     try:
         return session.run()
     finally:
-        thread.join(30)
+        thread.join(120)
 
 
 # What the venue says --------------------------------------------------------------------------------------------------

@@ -107,7 +107,7 @@ class Past:
         self.asked: list[tuple[int, int]] = []
 
     def trades(self, _symbol: Any, start: Any, end: Any) -> Table:
-        assert self.go.wait(20)
+        assert self.go.wait(120)
         self.asked.append((start, end))
         if self.errors:
             raise self.errors.pop(0)
@@ -211,7 +211,7 @@ class Scene:
     def end(self) -> None:
         self.keeper.close()
         for thread in self._threads:
-            thread.join(10)
+            thread.join(120)
             assert not thread.is_alive()
         self.tape.writer.close()
 

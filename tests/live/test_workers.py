@@ -104,7 +104,7 @@ def test_several_unknown_orders_are_each_asked_for_until_the_venue_knows_them(sc
     wait_until(lambda: scene.venue.calls.count(("order", "c1")) > 2 and scene.venue.calls.count(("order", "c2")) > 2)
     scene.venue.errors = [BrokerError("no answer", 504), ValueError("a fault of ours")]
     scene.venue.knows |= {"c1", "c2"}
-    assert scene.workers.idle.wait(20)
+    assert scene.workers.idle.wait(120)
     resolved = {answer.order.new.client_order_id: answer for answer in scene.told if answer.resolved}
     assert set(resolved) == {"c1", "c2"}
     assert all(answer.state is not None for answer in resolved.values())
@@ -117,7 +117,7 @@ def test_what_the_venue_does_not_know_by_the_deadline_never_arrived(monkeypatch:
     scene = Scene(within=0.1)
     scene.venue.lost.add("c1")
     scene.workers.send(order(1))
-    assert scene.workers.idle.wait(20)
+    assert scene.workers.idle.wait(120)
     scene.workers.close()
     assert [type(answer.error) for answer in scene.told] == [OutcomeUnknown, OrderRejected]
     assert str(scene.told[-1].error) == "never arrived at the venue"
@@ -167,7 +167,7 @@ def test_cancels_go_past_an_order_that_waits_for_its_turn_at_the_venue(scarce: t
     )
     assert ("submit", "c1") not in scene.venue.calls
     turns.open["orders"] = True
-    assert scene.workers.idle.wait(60)
+    assert scene.workers.idle.wait(120)
     assert scene.named("submit") == ["c1", "c2"]
 
 
@@ -177,7 +177,7 @@ def test_an_order_that_can_not_leave_in_time_is_withheld_and_never_sent(
     scene, _ = scarce
     monkeypatch.setattr(scene.workers, "_max_age", 0.05)
     scene.workers.send(order(1))
-    assert scene.workers.idle.wait(60)
+    assert scene.workers.idle.wait(120)
     assert [(answer.withheld, answer.order.new.client_order_id) for answer in scene.told] == [
         (Denial.REQUEST_RATE, "c1")
     ]

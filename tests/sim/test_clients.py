@@ -61,9 +61,9 @@ def test_alpaca_trading_client_and_stream(exchange: Exchange) -> None:
                 symbol="SPY", qty=5, side=OrderSide.BUY, time_in_force=TimeInForce.DAY, client_order_id="mine"
             )
         )
-        assert filled.wait(20)
+        assert filled.wait(120)
     stream.stop()
-    thread.join(20)
+    thread.join(120)
     assert client.get_order_by_client_id("mine").filled_qty == "5"
     assert client.get_open_position("SPY").qty == "5"
     assert [p.symbol for p in client.get_all_positions()] == ["SPY"]
@@ -183,7 +183,7 @@ print(multiprocessing.active_children())
 
 def test_a_forked_exchange_plays_and_ends_with_its_block() -> None:
     """In a process of its own: this one has threads, and a fork would inherit their locks."""
-    ran = subprocess.run([sys.executable, "-c", _FORKED], capture_output=True, text=True, timeout=60, check=False)
+    ran = subprocess.run([sys.executable, "-c", _FORKED], capture_output=True, text=True, timeout=300, check=False)
     assert ran.returncode == 0, ran.stderr
     trades, error, children = ran.stdout.splitlines()
     assert trades == "[1, 2, 3]"

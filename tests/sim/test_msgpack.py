@@ -146,9 +146,9 @@ def test_alpaca_py_stock_data_stream_hears_trades_quotes_and_bars() -> None:
         stream.subscribe_bars(note("bars"), "SPY")
         thread = threading.Thread(target=stream.run, daemon=True)
         thread.start()
-        assert complete.wait(30), heard
+        assert complete.wait(120), heard
         stream.stop()
-        thread.join(20)
+        thread.join(120)
     trade, quote, bar = heard["trades"][0], heard["quotes"][1], heard["bars"][1]
     assert (trade.symbol, trade.id, trade.price, trade.size) == ("SPY", 52983525033527, 10.0, 100.0)
     assert (trade.conditions, str(trade.exchange)) == (["@", "I"], "V")
