@@ -57,21 +57,61 @@ def encode(table: Table, tick: float = 0.01) -> Encoded:
     return Encoded(pa.table(arrays), encodings, dictionary, layout)
 
 
+class Decoding:
+    """The table that `encode` took, filled from pieces of its Arrow columns in any order, by any thread.
+
+    Every value is written once, into memory that is already the table's: a day's columns are larger than any cache.
+
+    Parameters
+    ----------
+    kind : Kind
+        What the rows are.
+    rows : int
+        How many there are.
+    layout : dict
+        How each column is stored.
+    wanted : set of str
+        Columns to fill, beside the times and the instrument.
+    """
+
+    def __init__(self, kind: Kind, rows: int, layout: dict[str, dict[str, Any]], wanted: set[str]) -> None:
+        self.kind, self.layout = kind, layout
+        self.columns: dict[str, Array] = {}
+        self.stored: list[str] = []
+        for name, field in SCHEMAS[kind].items():
+            if name not in wanted and name not in ("ts_event", "ts_init", "instrument"):
+                continue
+            how = layout.get(name, {"stored": "constant", "value": 0})  # the instrument: 0, the only one in a file
+            if how["stored"] == "same":
+                self.columns[name] = self.columns[how["as"]]
+            elif how["stored"] == "constant":
+                value = float.fromhex(how["value"]) if isinstance(how["value"], str) else how["value"]
+                filled = np.zeros if value == 0 else np.empty  # zeroed memory costs nothing until it is written
+                self.columns[name] = filled(rows, field.dtype)
+                if value != 0:
+                    self.columns[name].fill(value)
+            else:
+                self.columns[name] = np.empty(rows, field.dtype)
+                self.stored.append(name)
+
+    def fill(self, start: int, arrow: pa.Table) -> None:
+        """Write the rows from `start` on."""
+        for name in self.stored:
+            at = start
+            for chunk in arrow[name].chunks:
+                _fill(self.columns[name][at : at + len(chunk)], chunk, self.layout[name])
+                at += len(chunk)
+
+    def table(self) -> Table:
+        """Return the table, once all of it was filled."""
+        return Table(self.kind, self.columns)
+
+
 def decode(kind: Kind, rows: int, arrow: pa.Table, layout: dict[str, dict[str, Any]], wanted: set[str]) -> Table:
     """Return the table that `encode` took; only `wanted` columns and those that every table has."""
-    columns: dict[str, Array] = {"ts_event": _decode_column(arrow["ts_event"], layout["ts_event"], "<i8")}
-    for name, field in SCHEMAS[kind].items():
-        if name in columns or (name not in wanted and name not in ("ts_init", "instrument")):
-            continue
-        how = layout.get(name, {"stored": "constant", "value": 0})  # the instrument: 0, the only one in a file
-        if how["stored"] == "same":
-            columns[name] = columns[how["as"]]
-        elif how["stored"] == "constant":
-            value = float.fromhex(how["value"]) if isinstance(how["value"], str) else how["value"]
-            columns[name] = np.full(rows, value, field.dtype)
-        else:
-            columns[name] = _decode_column(arrow[name], how, field.dtype)
-    return Table(kind, columns)
+    decoding = Decoding(kind, rows, layout, wanted)
+    decoding.fill(0, arrow)
+    return decoding.table()
 
 
 def _is_constant(column: Array) -> bool:
@@ -117,17 +157,19 @@ def _decimals(whole: Array, known: Array, digits: int) -> Array:
     return prices
 
 
-def _decode_column(chunked: pa.ChunkedArray, how: dict[str, Any], dtype: str) -> Array:
-    array = chunked.combine_chunks() if chunked.num_chunks != 1 else chunked.chunk(0)
+def _fill(target: Array, array: pa.Array, how: dict[str, Any]) -> None:
+    """Write one piece of a column."""
     stored = how["stored"]
     if stored == "timestamp":
-        return np.array(array.cast(pa.int64()).to_numpy())
-    if stored == "decimal":
-        known = np.ones(len(array), bool) if not array.null_count else array.is_valid().to_numpy(zero_copy_only=False)
-        return _decimals(_integers(array), known, how["digits"])
-    if stored in ("plain", "float"):
-        return np.array(array.to_numpy(zero_copy_only=False), dtype)
-    raise DataError(f"a column is stored as {stored!r}, which this mdslib does not know; use the one that wrote it")
+        target[:] = array.cast(pa.int64()).to_numpy()
+    elif stored == "decimal":
+        np.divide(_integers(array), 10.0 ** how["digits"], out=target)
+        if array.null_count:
+            target[~array.is_valid().to_numpy(zero_copy_only=False)] = np.nan
+    elif stored in ("plain", "float"):
+        target[:] = array.to_numpy(zero_copy_only=False)
+    else:
+        raise DataError(f"a column is stored as {stored!r}, which this mdslib does not know; use the one that wrote it")
 
 
 def _integers(array: pa.Array) -> Array:

@@ -283,3 +283,28 @@ def test_bars_of_a_day_lie_in_one_file_a_year_and_one_day_can_be_replaced(store:
         store.read(SPY, Kind.BAR, datetime.date(2013, 10, 10), interval="1d")
     with pytest.raises(DataError, match="interval must be one of 1d, 1h, received '1m'"):
         store.write_year(bars(closes, 5), SPY, 2013, "1m")
+
+
+def test_a_long_day_is_decoded_by_several_threads_and_comes_back(tmp_path: Path) -> None:
+    store = ParquetStore(tmp_path, chunk_rows=1_000)
+    count = np.arange(12_345)
+    price = np.where(count % 7 == 0, np.nan, count / 100.0)
+    table = trades(OPEN + count * 1_000, price, count % 50, trade_id=count * 3)
+    store.write(table, SPY, DAY)
+    assert pq.ParquetFile(next(tmp_path.rglob("part.parquet"))).num_row_groups == 13
+    assert store.read(SPY, Kind.TRADE, DAY).equals(table)
+    assert store.read(SPY, Kind.TRADE, DAY, ["size"])["size"].tolist() == table["size"].tolist()
+
+
+def test_each_column_gets_the_encoding_that_is_smallest_for_it(tmp_path: Path) -> None:
+    store = ParquetStore(tmp_path)
+    random = np.random.default_rng(1)
+    ids = random.choice([5, 7**20], 20_000)  # they do not rise, so deltas of them are no smaller
+    store.write(
+        trades(OPEN + np.arange(20_000) * 10**6, np.ones(20_000), random.integers(1, 9, 20_000), trade_id=ids), SPY, DAY
+    )
+    columns = pq.ParquetFile(next(tmp_path.rglob("part.parquet"))).metadata.row_group(0)
+    found = {columns.column(n).path_in_schema: columns.column(n).encodings for n in range(columns.num_columns)}
+    assert "DELTA_BINARY_PACKED" in found["ts_event"]
+    assert "DELTA_BINARY_PACKED" not in found["trade_id"]
+    assert "RLE_DICTIONARY" in found["size"]
