@@ -56,6 +56,7 @@ COMMANDS: dict[str, Command] = {
     "audit": Command("mdslib.cli.tape:audit_command", "Audit the record of a session."),
     "seal": Command("mdslib.cli.seal:seal_command", "Sign the record of a run and chain it to the one before."),
     "verify": Command("mdslib.cli.seal:verify_command", "Name what was changed in a sealed run."),
+    "record": Command("mdslib.cli.record:record_command", "Record ticks and order books of several venues."),
     "replay-capture": Command("mdslib.cli.capture:replay_command", "Decode a raw capture again; account for it."),
     "is-session": Command("mdslib.cli.session:is_session_command", "Tell whether a day is a trading day.", 255),
     "deploy": Command("mdslib.cli.deploy:deploy_command", "Install the systemd units that trade on schedule."),

@@ -18,7 +18,7 @@ from mdslib.clock import Clock, WallClock, monotonic_ns
 from mdslib.errors import FeedError, MdsError
 from mdslib.events import RECORD, Kind
 from mdslib.feeds.backoff import Backoff
-from mdslib.feeds.connect import open_async, why_closed
+from mdslib.feeds.connect import check_encrypted, open_async, why_closed
 from mdslib.feeds.endpoints import EVERYTHING, Channel, Endpoint
 from mdslib.feeds.lull import Lull, Quiet
 from mdslib.feeds.pairs import Pairs
@@ -122,6 +122,11 @@ class VenueConnection:
     clock, backoff, lull
         For tests.
 
+    Raises
+    ------
+    ConfigError
+        If the address is neither encrypted nor on this machine.
+
     Attributes
     ----------
     health : dict of str to Health
@@ -146,6 +151,7 @@ class VenueConnection:
     ) -> None:
         self.endpoint, self.pairs, self.places, self.channels = endpoint, tuple(pairs), places, tuple(channels)
         self.url = url or endpoint.url
+        check_encrypted(self.url, f"{endpoint.dialect} data stream")
         self.health = {pair: Health() for pair in self.pairs}
         self.counts = Counts()
         self._tell = tell or (lambda line: None)

@@ -32,6 +32,7 @@ CALLS: dict[str, list[str]] = {
     "audit": ["run"],
     "seal": ["run"],
     "verify": ["run"],
+    "record": ["--status", "--out", "out"],
     "replay-capture": ["file"],
     "is-session": ["--date", "2024-01-02"],
     "deploy": ["--model", "volume_modulo", "--symbols", "SPY", "--dry-run"],

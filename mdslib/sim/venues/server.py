@@ -30,7 +30,8 @@ SIDES = {
 }
 FAULTS = ("cut", "drop")
 _WAITING = 2000  # messages that wait for a client before the market waits for it
-_SETTLES = 0.5  # s without a new subscription before the market begins
+# s without a new subscription before the market begins: where every pair was asked for, and where not.
+_SETTLES, _MORE = 0.5, 3.0
 
 
 @dataclass
@@ -191,11 +192,13 @@ class VenueServer:
         self.finished.set()
 
     async def _settle(self) -> None:
-        """Wait until a client has subscribed, and for half a second to nothing more."""
+        """Wait until clients have subscribed: to every pair, and then for a moment to nothing more."""
         await self._subscribed.wait()
         while self._subscribed.is_set():
             self._subscribed.clear()
-            await asyncio.sleep(_SETTLES)
+            asked = {topic.pair for line in self._lines.values() for topic in line.client.topics}
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._subscribed.wait(), _SETTLES if asked >= self.side.pairs else _MORE)
 
     async def _room(self) -> None:
         while any(line.box.qsize() > _WAITING for line in self._lines.values()):

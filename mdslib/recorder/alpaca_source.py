@@ -1,0 +1,138 @@
+"""Alpaca's stream as a recording's source: cpquant's client in a thread, kept for months."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from mdslib.clock import Clock, WallClock, monotonic_ns
+from mdslib.errors import FeedError, FeedRefused, MdsError
+from mdslib.events import RECORD, Kind
+from mdslib.feeds.alpaca_socket import CpquantFeed
+from mdslib.feeds.backoff import Backoff
+from mdslib.instruments import Instrument
+from mdslib.protocols import Records
+from mdslib.recorder.source import PairState
+
+_CRYPTO = "/v1beta3/crypto/us"
+_REFUSED_FOR = 300.0  # s between two tries of what was refused for good: a plan may be changed
+_JOINED_WITHIN = 10.0  # s
+
+
+class AlpacaSource:
+    """Trades and quotes of some symbols, in a thread of its own.
+
+    Parameters
+    ----------
+    instruments : sequence of Instrument
+        All stocks, or all crypto pairs.
+    places : sequence of int
+        Of each among the recording's instruments.
+    feed : str
+        For stocks: ``iex``, ``sip``.
+    url : str
+        The stream's host, ``wss://…``.
+    tell : callable
+        Takes one line for a person.
+    """
+
+    def __init__(
+        self, instruments: Sequence[Instrument], places: Sequence[int], feed: str, url: str,
+        tell: Callable[[str], None], clock: Clock | None = None, backoff: Backoff | None = None,
+    ) -> None:  # fmt: skip
+        crypto = "/" in instruments[0].symbol
+        self.instruments = tuple(instruments)
+        self._places = np.array(places, np.uint16)
+        self._clock, self._tell, self._backoff = clock or WallClock(), tell, backoff or Backoff()
+        self._feed = CpquantFeed(
+            instruments, feed, url.rstrip("/") + (_CRYPTO if crypto else ""), ("trades", "quotes"), clock=self._clock
+        )
+        self._taken: deque[Records] = deque()
+        self._counts: Counter[tuple[int, int]] = Counter()
+        self._state, self._said = "connecting", ""
+        self._losses = 0
+        self._last = 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name="alpaca", daemon=True)
+
+    @property
+    def received(self) -> int:
+        """Bytes received since the start."""
+        return self._feed.bytes
+
+    def take(self) -> Records:
+        """Return the records since the last call."""
+        parts = [self._taken.popleft() for _ in range(len(self._taken))]
+        if not parts:
+            return np.zeros(0, RECORD)
+        records = np.concatenate(parts)
+        for kind, place in zip(records["kind"].tolist(), records["instrument"].tolist(), strict=True):
+            self._counts[kind, place] += 1
+        self._last = max(self._last, int(records["ts_event"].max()))
+        return records
+
+    def states(self) -> dict[str, PairState]:
+        """Return how each of its symbols is; they share one connection."""
+        found = {}
+        for place, instrument in zip(self._places.tolist(), self.instruments, strict=True):
+            trades, quotes = self._counts[int(Kind.TRADE), place], self._counts[int(Kind.QUOTE), place]
+            found[instrument.symbol] = PairState(
+                self._state, self._said, trades + quotes, trades, quotes=quotes, losses=self._losses
+            )
+        return found
+
+    def resync(self, pair: str, why: str) -> None:
+        """Do nothing: this source has no books."""
+
+    def flush(self) -> None:
+        """Do nothing: this source keeps no raw capture."""
+
+    async def run(self) -> None:
+        """Keep the connection until `close`."""
+        self._thread.start()
+        while self._thread.is_alive():
+            await asyncio.sleep(0.1)
+
+    async def close(self) -> None:
+        """End the thread."""
+        self._stop.set()
+        self._feed.close()
+        await asyncio.to_thread(self._thread.join, _JOINED_WITHIN)
+
+    def _keep(self) -> None:
+        while not self._stop.is_set():
+            began, code, least = monotonic_ns(), None, 0.0
+            try:
+                self._feed.open()
+                self._state, self._said = "live", ""
+                self._feed.run(self._sink)
+            except FeedError as error:
+                code, least = error.code, _REFUSED_FOR if isinstance(error, FeedRefused) else 0.0
+                self._lost(str(error), refused=isinstance(error, FeedRefused))
+            except MdsError as error:
+                least = _REFUSED_FOR
+                self._lost(str(error), refused=True)
+            self._backoff.held((monotonic_ns() - began) / 1e9)
+            self._stop.wait(max(least, self._backoff.wait(code)))
+
+    def _sink(self, records: Records) -> None:
+        if len(records):
+            records = records.copy()
+            records["instrument"] = self._places[records["instrument"]]
+            self._taken.append(records)
+
+    def _lost(self, why: str, *, refused: bool) -> None:
+        live, self._state = self._state == "live", "refused" if refused else "connecting"
+        if live:
+            self._losses += 1
+            gaps = np.zeros(len(self._places), RECORD)
+            gaps["kind"], gaps["instrument"], gaps["i0"] = int(Kind.GAP), self._places, self._last
+            gaps["ts_event"] = gaps["ts_init"] = self._clock.now()
+            self._taken.append(gaps)
+        if why != self._said:
+            self._tell(f"alpaca: {why}; it is tried again")
+        self._said = why

@@ -1,0 +1,60 @@
+"""What a recording takes its events from, and how each pair of it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from mdslib.protocols import Records
+
+
+@dataclass
+class PairState:
+    """How one pair is, for a person.
+
+    Attributes
+    ----------
+    state : str
+        ``connecting``, ``waiting``, ``live``, ``resync``, ``refused`` or ``stopped``.
+    said : str
+        The venue's words, where it refused; the last trouble, where there is one.
+    """
+
+    state: str = "connecting"
+    said: str = ""
+    messages: int = 0
+    trades: int = 0
+    deltas: int = 0
+    quotes: int = 0
+    gaps: int = 0
+    resyncs: int = 0
+    losses: int = 0
+    checksums_ok: int = 0
+    checksums_bad: int = 0
+    ignored: int = 0
+
+
+class Source(Protocol):
+    """One connection, whoever keeps it."""
+
+    @property
+    def received(self) -> int:
+        """Bytes received since the start."""
+
+    def take(self) -> Records:
+        """Return the records since the last call, in order of arrival."""
+
+    def states(self) -> dict[str, PairState]:
+        """Return how each of its pairs is."""
+
+    def resync(self, pair: str, why: str) -> None:
+        """Ask for a pair's book anew."""
+
+    def flush(self) -> None:
+        """Write what is kept beside the events; called once a second."""
+
+    async def run(self) -> None:
+        """Keep the connection until `close`."""
+
+    async def close(self) -> None:
+        """Say goodbye; `run` then ends, and `take` gives the rest."""

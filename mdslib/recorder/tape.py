@@ -1,0 +1,169 @@
+"""A venue's tape, day by day: batches go to the day that they were received on.
+
+A day that can't be written, for want of space say, keeps its batches in memory and is tried again every second. Only
+what memory can't hold is lost, and then it is a GAP of every instrument, a line for the person, and a count.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mdslib.clock import monotonic_ns
+from mdslib.errors import MdsError
+from mdslib.events import RECORD, Kind
+from mdslib.instruments import Instrument
+from mdslib.protocols import Records
+from mdslib.store.tapefile import Durability, TapeWriter
+from mdslib.tape import TapeHeader, make_header
+
+DAY = 86_400_000_000_000  # ns
+MOST_WAITING = 2_000_000  # records that wait in memory for a disk: 192 MB
+_LOOKED_AT = 1000  # records of a tape's end
+_TRY_AGAIN = 1_000_000_000  # ns
+_EPOCH = datetime.date(1970, 1, 1)
+
+
+def date_of(day: int) -> datetime.date:
+    """Return the date of a day's number since 1970."""
+    return _EPOCH + datetime.timedelta(days=day)
+
+
+class VenueTape:
+    """Append-only tapes of one venue, one a UTC day.
+
+    Parameters
+    ----------
+    folder : Path
+        The venue's folder; a day's tape is ``folder/DATE/name``.
+    name : str
+        Name of the tape's folder.
+    instruments : sequence of Instrument
+        A record's `instrument` indexes them.
+    run_name : str
+        Told in the header: the mode.
+    durability : {"write", "fsync"}
+        Whether a batch waits for the kernel, or for the disk.
+    tell : callable
+        Takes one line for a person.
+
+    Attributes
+    ----------
+    written, lost, waiting : int
+        Records on the tape since the start, given up, and in memory for a disk that will not have them.
+    """
+
+    def __init__(
+        self, folder: Path, name: str, instruments: Sequence[Instrument], run_name: str, durability: Durability,
+        tell: Callable[[str], None],
+    ) -> None:  # fmt: skip
+        self.folder, self.name, self.instruments = folder, name, tuple(instruments)
+        self.run_name, self.durability, self._tell = run_name, durability, tell
+        self.written = self.lost = self.waiting = 0
+        self.trouble = ""
+        self._parts: deque[tuple[int, Records]] = deque()
+        self._writer: TapeWriter | None = None
+        self._day = -1
+        self._retry = 0
+        self._hole = False
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the records written since the start."""
+        return self.written * RECORD.itemsize
+
+    def add(self, day: int, records: Records) -> None:
+        """Take a batch of one day; it is safe after the next `flush` that leaves nothing waiting."""
+        if not len(records):
+            return
+        if self.waiting + len(records) > MOST_WAITING:
+            if not self._hole:
+                self._tell(f"tape {self.folder}: the disk has taken nothing for too long; what comes now is lost")
+            self._hole = True
+            self.lost += len(records)
+            return
+        self.waiting += len(records)
+        self._parts.append((day, records))
+
+    def flush(self, *, now: bool = False) -> bool:
+        """Write what waits; `now` tries a disk again at once. Return whether all of it is on the tape."""
+        if self._retry and not now and monotonic_ns() < self._retry:
+            return False
+        try:
+            while self._parts:
+                day, batch = self._together()
+                self._write(day, batch)
+                self._parts.popleft()
+                self.waiting -= len(batch)
+            if self._hole and self._day >= 0:
+                self._write(self._day, self._gaps(0))
+        except MdsError as error:
+            if not self.trouble:
+                self._tell(f"{error} It is tried again every second; {self.waiting} records wait in memory.")
+            self.trouble, self._retry = str(error), monotonic_ns() + _TRY_AGAIN
+            return False
+        if self.trouble:
+            left = f", {self.lost} records were lost" if self.lost else ", nothing was lost"
+            self._tell(f"tape {self.folder}: the disk takes records again{left}")
+        self.trouble, self._retry, self._hole = "", 0, False
+        return True
+
+    def close(self) -> bool:
+        """Write what waits and give up the tape; return whether all of it could be written."""
+        done = self.flush(now=True)
+        if self._writer is not None:
+            self._writer.close()
+        self._writer = None
+        return done
+
+    def _together(self) -> tuple[int, Records]:
+        """Make one part of all the first ones of the same day."""
+        day, first = self._parts.popleft()
+        some = [first]
+        while self._parts and self._parts[0][0] == day:
+            some.append(self._parts.popleft()[1])
+        whole = np.concatenate(some)
+        self._parts.appendleft((day, whole))
+        return day, whole
+
+    def _write(self, day: int, records: Records) -> None:
+        if day != self._day or self._writer is None:
+            self._open(day)
+        assert self._writer is not None
+        self._writer.append(records)
+        self.written += len(records)
+
+    def _open(self, day: int) -> None:
+        """Begin a day's tape, or go on with one that is there, which says so on it."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+        writer = TapeWriter(self.folder / date_of(day).isoformat() / self.name, self._header(day), self.durability)
+        self._writer, self._day = writer, day
+        if writer.found is not None:
+            before = writer.found.segments[-1].records[-_LOOKED_AT:]
+            last = int(before["ts_event"].max()) if len(before) else 0
+            writer.found.close()
+            self._write(day, self._gaps(last, began=True))
+
+    def _header(self, day: int) -> TapeHeader:
+        return make_header(
+            model="", fingerprint="", parameters={}, instruments=self.instruments, account_id="",
+            trading_date=date_of(day), run_name=self.run_name,
+        )  # fmt: skip
+
+    def _gaps(self, since: int, *, began: bool = False) -> Records:
+        """Return a GAP of every instrument, and a START before them where the program began again."""
+        time = int(self._parts[0][1]["ts_init"][0]) if self._parts else since
+        records = np.zeros(len(self.instruments) + began, RECORD)
+        records["ts_event"] = records["ts_init"] = time
+        records["kind"][int(began) :] = int(Kind.GAP)
+        records["i0"][int(began) :] = since
+        records["instrument"][int(began) :] = np.arange(len(self.instruments))
+        if began:
+            records["kind"][0] = int(Kind.START)
+        return records

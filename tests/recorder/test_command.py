@@ -1,0 +1,163 @@
+"""`mds record` as a person runs it, in processes of its own."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mdslib.cli import run
+from mdslib.clock import wall_ns
+from mdslib.recorder.status import read_status, write_status
+from mdslib.sim.venues.server import VenueServer
+from mdslib.store.tapefile import writer_of
+from tests.recorder.conftest import decoded, same, tape_of
+from tests.venue_servers import PATIENCE, running, until
+
+PAIRS = ["XBT/USD", "ETH/USD"]
+FEEDS = [f"kraken:{pair}" for pair in PAIRS]
+
+
+class Recorders:
+    """Processes that are ended with the test."""
+
+    def __init__(self, log: Path) -> None:
+        self._log, self._running = log, list[subprocess.Popen[bytes]]()
+
+    def start(self, *words: str) -> subprocess.Popen[bytes]:
+        with self._log.open("ab") as log:
+            process = subprocess.Popen([sys.executable, "-m", "mdslib.cli", "record", *words], stderr=log)
+        self._running.append(process)
+        return process
+
+    @property
+    def told(self) -> str:
+        return self._log.read_text()
+
+    def end(self) -> None:
+        for process in self._running:
+            process.kill()
+            process.wait(PATIENCE)
+
+
+@pytest.fixture
+def recorders(tmp_path: Path) -> Iterator[Recorders]:
+    found = Recorders(tmp_path / "log")
+    yield found
+    found.end()
+
+
+def size_of(out: Path) -> int:
+    return sum(path.stat().st_size for path in out.glob("kraken/*/tape*/*.tape"))
+
+
+def test_a_signal_ends_it_with_everything_on_the_tape(out: Path, recorders: Recorders) -> None:
+    with running(VenueServer.of_made("kraken", PAIRS, 300, speed=0.0)) as venue:
+        process = recorders.start(*FEEDS, "--mode", "light", "--out", str(out), "--url", f"kraken={venue.url}")
+        until(lambda: venue.sent)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0
+    market = decoded("kraken", PAIRS, 300)
+    assert same(tape_of(out, "kraken"), market)
+    assert f"stopped: {len(market)} records are on the tapes" in recorders.told
+    assert read_status(out)["recorders"][0]["running"] is False
+
+
+def test_a_kill_loses_at_most_what_came_in_the_last_moment(out: Path, recorders: Recorders) -> None:
+    # 50 messages a second, for longer than this test takes.
+    with running(VenueServer.of_made("kraken", PAIRS, 4_000, speed=0.05)) as venue:
+        process = recorders.start(*FEEDS, "--mode", "light", "--out", str(out), "--url", f"kraken={venue.url}")
+        until(lambda: size_of(out) > 20_000)
+        sent = venue.server.played
+        process.kill()
+        process.wait(PATIENCE)
+    records = tape_of(out, "kraken")  # verifies every CRC and the sequence
+    market = decoded("kraken", PAIRS, 4_000)[: len(records)]
+    assert same(records, market)  # a prefix: nothing is missing in it
+    # 100 ms are 5 messages; a machine that is busy may not have read the socket for a while.
+    behind = sent - len(np.unique(records["ts_init"]))
+    assert behind < 250, f"{behind} messages behind"
+
+
+def test_a_process_for_each_pair_writes_a_tape_for_each(out: Path, recorders: Recorders) -> None:
+    with running(VenueServer.of_made("kraken", PAIRS, 200, speed=0.0)) as venue:
+        process = recorders.start(
+            *FEEDS, "--process-per-pair", "--mode", "light", "--out", str(out), "--url", f"kraken={venue.url}"
+        )
+        until(lambda: venue.sent and size_of(out) > 0)
+        until(lambda: len(list(out.glob("status/*.json"))) == 2)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0
+    found = sorted(path.name for path in out.glob("kraken/*/tape*"))
+    assert found == ["tape@ETH%2FUSD", "tape@XBT%2FUSD"]
+    assert all(not writer_of(path) for path in out.glob("kraken/*/tape*"))
+    market = decoded("kraken", PAIRS, 200)
+    for place, pair in enumerate(PAIRS):
+        records = tape_of(out, "kraken", f"tape@{pair.replace('/', '%2F')}")
+        ours = market[market["instrument"] == place].copy()
+        ours["instrument"] = 0
+        # The market may have begun before this process was there; then its tape begins with an image.
+        images = np.flatnonzero(ours["flag"] & 8)
+        assert len(images) == 1
+        assert same(records[-20:], ours[-20:])
+
+
+def test_a_second_recorder_of_a_tape_is_told_who_has_it(out: Path, recorders: Recorders) -> None:
+    with running(VenueServer.of_made("kraken", PAIRS, 1_000, speed=0.01)) as venue:
+        words = (*FEEDS, "--mode", "light", "--out", str(out), "--url", f"kraken={venue.url}")
+        first = recorders.start(*words)
+        until(lambda: size_of(out) > 10_000)
+        recorders.start(*words)
+        until(lambda: "must have one writer" in recorders.told)
+        assert f"process {first.pid} writes it now" in recorders.told
+
+
+def feed(name: str, **more: object) -> dict[str, object]:
+    plain = {"id": name, "state": "live", "said": "", "rate": 5.0, "lag_ms": 12.5, "age": 0.1, "bytes": 1_000_000}
+    counts = dict.fromkeys(("trades", "deltas", "gaps", "resyncs", "losses", "checksums_ok", "checksums_bad"), 0)
+    return plain | counts | {"book": "sound", "crossed": 0, "bid": 100.5, "ask": None, "levels": 3} | more
+
+
+def test_status_shows_every_recorder_and_what_troubles_it(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_status(out, "one", {"time": wall_ns(), "running": True, "trouble": "", "feeds": [feed("kraken:XBT/USD")]})
+    gone = {"time": wall_ns() - 60 * 10**9, "running": True, "trouble": "", "feeds": [feed("bitmex:XBTUSD")]}
+    write_status(out, "two", gone)
+    refused = feed("kraken:FOO/USD", state="refused", said="Currency pair not supported", lag_ms=None, age=None)
+    write_status(out, "three", {"time": wall_ns(), "running": True, "trouble": "disk full", "feeds": [refused]})
+    assert run(["record", "--status", "--out", str(out)]) == 0
+    told = capsys.readouterr().out
+    assert "2 of 3 recorders run" in told
+    assert "kraken:FOO/USD: Currency pair not supported" in told
+    assert "three: disk full" in told
+    assert run(["record", "--status", "--json", "--out", str(out)]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert {each["id"]: each["state"] for each in figures["feeds"]} == {
+        "kraken:XBT/USD": "live", "bitmex:XBTUSD": "stopped", "kraken:FOO/USD": "refused",
+    }  # fmt: skip
+    assert [each["running"] for each in figures["recorders"]] == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--status", "--out", "nowhere"], "nowhere has no recorder's status; start one with mds record"),
+        (["--status", "kraken:XBT/USD"], "--status shows all that is recorded, received kraken:XBT/USD too"),
+        (["--json", "kraken:XBT/USD"], "--json is for --status; add it"),
+        ([], "mds record needs something to record, received nothing"),
+        (["kraken:XBT/USD", "--url", "kraken"], "--url must be venue=address, received 'kraken'"),
+        (["kraken:XBT/USD", "--every", "1"], "--every: a duration must be a positive number with ms, s, m or h"),
+        (["kraken:XBT/USD", "--durability", "x"], "--durability must be write or fsync, received 'x'"),
+        (["kraken:XBT/USD", "--url", "kraken=ws://example.org"], "must be encrypted or on this machine"),
+    ],
+)
+def test_what_is_wrong_is_one_line(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["record", *words]) == 2
+    err = capsys.readouterr().err
+    assert said in err
+    assert err.count("\n") == 1
