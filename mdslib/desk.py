@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mdslib.account import DUST
 from mdslib.events import RECORD, TERMINAL, Kind, Status, TimeInForce, Verb
 from mdslib.instruments import Instrument
 from mdslib.orderid import client_order_id
@@ -23,7 +24,7 @@ from mdslib.risk import Denial
 
 BY_DESK = 256  # added to the reason of a DENIED record where the desk spoke, not the fold
 ENDING = 1  # the flag of a CONTROL record that only belongs to a session's end: a restart takes it back
-EPSILON = 1e-9  # units; quantities are whole or have nine decimals at most
+EPSILON = DUST  # units; quantities have nine decimals at most, so 1e-9 is an order, and half of it nothing
 
 _INTENT, _DENIED, _CANCEL = int(Kind.INTENT), int(Kind.DENIED), int(Verb.CANCEL)
 _pack = struct.Struct("<qqqBBHI5dqqII").pack  # the fields of RECORD, in order
@@ -44,6 +45,8 @@ class Order:
         A cancel was decided; where the venue had not named the order yet, it is sent once it has.
     cancel_asked : bool
         The cancel is with the workers, so that a model that repeats itself does not repeat the call.
+    replaced : bool
+        Somebody has replaced it at the venue; `new` has the quantity and `venue_order_id` the name since then.
     """
 
     new: NewOrder
@@ -57,6 +60,7 @@ class Order:
     venue_order_id: str = ""
     cancel_wanted: bool = False
     cancel_asked: bool = False
+    replaced: bool = False
 
     @property
     def leaves(self) -> float:
@@ -195,7 +199,7 @@ class Desk:
 
     def named(self, order: Order, state: OrderState) -> bool:
         """Note the venue's answer to a new order; tell whether a cancel has been waiting for it."""
-        order.venue_order_id = state.venue_order_id
+        order.venue_order_id = order.venue_order_id or state.venue_order_id  # not of one that was replaced since
         return order.cancel_wanted and bool(self.want_canceled([order]))
 
     def on_update(self, update: Update, now: int) -> Records:
@@ -206,14 +210,50 @@ class Desk:
         that the average implies, before the record of this message.
         """
         order = self.orders.get(update.order.client_order_id)
-        if order is None:
+        if order is None or _is_replaced(order, update.order):
             return np.zeros(0, RECORD)
         order.venue_order_id = order.venue_order_id or update.order.venue_order_id
         return _stacked(self._changes(order, update, now))
 
+    def successor_of(self, state: OrderState) -> Order | None:
+        """Return the order of ours that somebody has replaced, of which a message of the venue tells.
+
+        The message is the last one of the order before, or any of the one that took its place. What they come to
+        together is asked for: see `on_state`.
+        """
+        order = self.orders.get(state.client_order_id)
+        if order is not None:
+            known = order.venue_order_id in ("", state.venue_order_id)
+            return order if known and state.replaced_by and not order.done else None
+        names = {state.venue_order_id, state.replaces} - {""}
+        return next((order for order in self.orders.values() if order.venue_order_id in names), None)
+
     def on_state(self, state: OrderState, now: int) -> Records:
-        """Return the UPDATE records that bring an order to the state that the venue was asked for."""
-        return self.on_update(Update(state, "polled", "", 0.0, 0.0, math.nan, state.ts_event), now)
+        """Return the UPDATE records that bring an order to the state that the venue was asked for.
+
+        Where somebody has replaced it, the state is that of the whole chain: a PENDING_REPLACE record with what the new
+        order leaves, a REPLACED one with what the old order left, then what has filled.
+        """
+        order = self.orders.get(state.client_order_id)
+        if order is None:
+            return np.zeros(0, RECORD)
+        changed = order.venue_order_id not in ("", state.venue_order_id) or abs(state.qty - order.new.qty) > EPSILON
+        replaced = self._replaced(order, state, now) if changed and not order.done else []
+        order.venue_order_id = state.venue_order_id
+        update = Update(state._replace(replaced_by=""), "polled", "", 0.0, 0.0, math.nan, state.ts_event)
+        return _stacked([*replaced, *self._changes(order, update, now)])
+
+    def _replaced(self, order: Order, state: OrderState, now: int) -> list[Records]:
+        """Return the records that put the new order in the old one's place; nothing is sent for them."""
+        order.cancel_asked, order.replaced = False, True
+        before, order.new = order.leaves, order.new._replace(qty=state.qty)
+        records = []
+        for status, left in ((Status.PENDING_REPLACE, order.leaves), (Status.REPLACED, before)):
+            record = self._record(order, status, 0.0, 0.0, state.ts_event, now)
+            record["f3"] = left
+            records.append(record)
+        order.status = Status.PARTIALLY_FILLED if order.filled else Status.NEW
+        return records
 
     def _changes(self, order: Order, update: Update, now: int) -> Iterator[Records]:
         for qty, px in _new_fills(order, update):
@@ -284,11 +324,23 @@ def _relive(order: Order, kind: int, row: np.void, venue_id: Callable[[np.void],
         order.filled += qty
         order.spent += qty * float(row["f1"])
         order.status = Status(int(row["code"]))
-        order.venue_order_id = order.venue_order_id or venue_id(row)
+        order.venue_order_id = venue_id(row) or order.venue_order_id
+        if order.status is Status.PENDING_REPLACE:
+            order.new = order.new._replace(qty=order.filled + float(row["f3"]))
+            order.replaced = True
+        elif order.status is Status.REPLACED and order.replaced:
+            order.status = Status.PARTIALLY_FILLED if order.filled else Status.NEW
     elif kind == Kind.UNKNOWN:
         order.status = Status.UNKNOWN
     else:  # withheld by the desk, or too old to be sent
         order.status = Status.CANCELED
+
+
+def _is_replaced(order: Order, state: OrderState) -> bool:
+    """Tell whether a message of the stream is of an order that another has replaced: the chain is asked for instead."""
+    if order.replaced and state.venue_order_id != order.venue_order_id:
+        return True
+    return bool(state.replaced_by) and state.status is Status.REPLACED
 
 
 def _new_fills(order: Order, update: Update) -> Iterator[tuple[float, float]]:

@@ -59,7 +59,11 @@ class NewOrder(NamedTuple):
 
 
 class OrderState(NamedTuple):
-    """What the venue says of an order. Quantities are signed and cumulative."""
+    """What the venue says of an order. Quantities are signed and cumulative.
+
+    `replaces` and `replaced_by` are the venue's ids of the order before it and after it, where somebody has changed it;
+    what `Broker.order` returns is the whole chain, under the first one's client order id and the last one's venue id.
+    """
 
     client_order_id: str
     venue_order_id: str
@@ -70,6 +74,8 @@ class OrderState(NamedTuple):
     avg_px: float
     leaves_qty: float
     ts_event: int
+    replaces: str = ""
+    replaced_by: str = ""
 
 
 class Update(NamedTuple):

@@ -362,6 +362,108 @@ def test_any_interleaving_and_repetition_books_every_fill_once(case: tuple[Fills
     assert sum(int(code) in (4, 6, 8) and qty == 0.0 for code, qty in records[["code", "f0"]].tolist()) <= 1
 
 
+# Replaced by somebody else --------------------------------------------------------------------------------------------
+
+
+def chain(
+    order: Order, qty: float, filled: float, avg: float, status: Status = Status.NEW, name: str = "v2"
+) -> OrderState:
+    """What `Broker.order` says of an order and its successor together."""
+    leaves = 0.0 if status is Status.FILLED else qty - filled
+    ours = order.new.client_order_id
+    return OrderState(ours, name, "SPY", status, qty, filled, avg, leaves, 6_000)
+
+
+def folded(*parts: Records, reserved: float = 10.0) -> Records:
+    account = new_account(1)
+    reserve(account, 0, reserved)
+    for row in np.concatenate(parts):
+        book(account, 0, int(row["code"]), float(row["f0"]), float(row["f1"]), float(row["f3"]), 0.0)
+    return account[0]
+
+
+def replaced_message(order: Order, filled: float = 0.0, avg: float = math.nan) -> Update:
+    said = says(order, Status.REPLACED, filled, avg)
+    return said._replace(order=said.order._replace(replaced_by="v2"))
+
+
+def test_an_order_that_somebody_replaces_works_on_with_the_new_quantity_under_the_new_name(
+    desk: Desk, order: Order
+) -> None:
+    first = desk.on_update(fill(order, 4.0, 100.0, 4.0, 100.0), 1)
+    message = replaced_message(order, 4.0, 100.0)
+    assert told(desk.on_update(message, 1)) == [], "what both orders come to is asked for"
+    assert desk.successor_of(message.order) is order
+    assert not order.done
+    records = desk.on_state(chain(order, 4.0 + 8.0, 4.0, 100.0), 2)
+    assert told(records) == [("PENDING_REPLACE", 0.0, 0.0), ("REPLACED", 0.0, 0.0)]
+    assert records["f3"].tolist() == [8.0, 6.0], "what the new one leaves, what the old one left"
+    assert (order.new.qty, order.leaves, order.venue_order_id, order.status) == (
+        12.0,
+        8.0,
+        "v2",
+        Status.PARTIALLY_FILLED,
+    )
+    account = folded(first, records)
+    assert (account["position"], account["open_qty"], account["buys"], account["sells"]) == (4.0, 8.0, 8.0, 0.0)
+    ended = desk.on_state(chain(order, 12.0, 12.0, 101.0, Status.FILLED), 3)
+    assert told(ended) == [("FILLED", 8.0, 101.5)]
+    account = folded(first, records, ended)
+    assert (account["position"], account["open_qty"], account["buys"]) == (12.0, 0.0, 0.0)
+    assert order.done
+
+
+def test_a_smaller_order_in_the_place_of_a_sale_frees_what_it_does_not_take(desk: Desk) -> None:
+    order = desk.take(decision(qty=-10.0), 1).orders[0]
+    desk.named(order, state(order, Status.NEW))
+    account = folded(desk.on_state(chain(order, -3.0, 0.0, math.nan), 2), reserved=-10.0)
+    assert (account["open_qty"], account["buys"], account["sells"]) == (-3.0, 0.0, 3.0)
+
+
+def test_messages_of_the_order_that_was_replaced_are_late_and_its_successor_s_are_ours(
+    desk: Desk, order: Order
+) -> None:
+    desk.named(order, state(order, Status.NEW))
+    desk.on_state(chain(order, 8.0, 0.0, math.nan), 1)
+    for late in (replaced_message(order), says(order, Status.CANCELED), fill(order, 4.0, 100.0, 4.0, 100.0)):
+        assert told(desk.on_update(late, 2)) == []
+    stranger = OrderState("theirs", "v2", "SPY", Status.NEW, 8.0, 0.0, math.nan, 8.0, 1, replaces="v1")
+    assert desk.successor_of(stranger) is order
+    assert desk.successor_of(stranger._replace(venue_order_id="v9", replaces="")) is None, "somebody else's own"
+    assert desk.named(order, state(order, Status.NEW)) is False
+    assert order.venue_order_id == "v2", "the answer to the POST, come late, is of the one before"
+
+
+def test_the_order_that_took_the_place_of_ours_is_canceled_under_its_own_name(desk: Desk, order: Order) -> None:
+    desk.named(order, state(order, Status.NEW))
+    desk.take(cancel_all(), 1)
+    assert order.cancel_asked
+    desk.on_state(chain(order, 8.0, 0.0, math.nan), 2)
+    assert desk.want_canceled([order]) == [order], "the cancel went to the name before"
+    canceled = desk.on_state(chain(order, 8.0, 0.0, math.nan, Status.CANCELED), 3)
+    assert told(canceled) == [("CANCELED", 0.0, 0.0)]
+    assert order.done
+
+
+def test_a_restart_knows_which_order_works_in_the_place_of_ours(desk: Desk, order: Order) -> None:
+    parts = [desk.take(decision(), 1).records, desk.on_update(fill(order, 4.0, 100.0, 4.0, 100.0), 1)]
+    parts.append(desk.on_state(chain(order, 12.0, 4.0, 100.0), 2))
+    again = new_desk()
+    names = iter(["v1", "", "v2"])
+    again.adopt(np.concatenate(parts), lambda _row: next(names))
+    (found,) = again.orders.values()
+    assert (found.new.qty, found.leaves, found.venue_order_id, found.status, found.replaced) == (
+        12.0, 8.0, "v2", Status.PARTIALLY_FILLED, True,
+    )  # fmt: skip
+
+
+def test_an_order_that_is_replaced_by_one_that_the_venue_does_not_name_has_ended(desk: Desk, order: Order) -> None:
+    records = desk.on_update(says(order, Status.REPLACED), 1)
+    assert told(records) == [("REPLACED", 0.0, 0.0)]
+    assert order.done
+    assert folded(records)["open_qty"] == 0.0
+
+
 # A restart ------------------------------------------------------------------------------------------------------------
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+from mdslib.account import DUST
 from mdslib.audit.decisions import BY_DESK
 from mdslib.audit.report import AuditReport, Finding, Outcome
 from mdslib.events import Kind, Status, Verb
@@ -97,7 +98,7 @@ def _fills(records: Records, there: dict[str, OrderState]) -> Finding:
     by_tape = math.fsum(updates["f0"].tolist())
     by_venue = math.fsum(order.filled_qty for order in there.values())
     traded = math.fsum(abs(updates["f0"]).tolist()), math.fsum(abs(order.filled_qty) for order in there.values())
-    equal = math.isclose(by_tape, by_venue, abs_tol=1e-9) and math.isclose(*traded, abs_tol=1e-9)
+    equal = math.isclose(by_tape, by_venue, rel_tol=1e-13, abs_tol=DUST) and math.isclose(*traded, abs_tol=DUST)
     text = f"{len(updates):,} fills on the tape, net {by_tape:g}, traded {traded[0]:g}"
     if equal:
         return Finding("fills", Outcome.PASSED, f"{text}, the same at the exchange")

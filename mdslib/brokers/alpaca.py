@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from mdslib.brokers.allowance import Allowance
-from mdslib.brokers.alpaca_orders import STATUSES, number, order_body, order_state
+from mdslib.brokers.alpaca_orders import STATUSES, chained, number, order_body, order_state
 from mdslib.brokers.alpaca_stream import VARIABLES, TradeUpdates
 from mdslib.errors import BrokerError, ConfigError, CredentialError, OrderRejected, OutcomeUnknown
 from mdslib.feeds.connect import check_encrypted, is_loopback
@@ -27,6 +27,7 @@ T = TypeVar("T")
 PAPER_HOST = "paper-api.alpaca.markets"
 _LOG = logging.getLogger("mdslib.brokers")
 _PAGE = 500  # orders, the most that Alpaca lists at once
+_CHAIN = 100  # changes of one order that are followed
 _TIMED_OUT = 408  # the one status below 500 after which an order may still have landed
 
 
@@ -190,7 +191,7 @@ class AlpacaBroker:
         return len(answers) - len(refused)
 
     def order(self, client_order_id: str) -> OrderState | None:
-        """Look an order up by our own id; None where the venue knows of none."""
+        """Look an order up by our own id, with those that took its place; None where the venue knows of none."""
         what = f"order {client_order_id}"
         try:
             found = self._ask(what, lambda: self._client.get_order_by_client_id(client_order_id))
@@ -198,7 +199,16 @@ class AlpacaBroker:
             if error.status == 404:
                 return None
             raise
-        return self._read(what, lambda: self._state(found))
+        state = self._read(what, lambda: self._state(found))
+        for _ in range(_CHAIN):
+            if not state.replaced_by:
+                break
+            state = self._with_next(what, state)
+        return state
+
+    def _with_next(self, what: str, state: OrderState) -> OrderState:
+        later = self._ask(what, lambda: self._client.get(f"/orders/{state.replaced_by}"))
+        return self._read(what, lambda: chained(state, self._state(later)))
 
     def poll(self, client_order_ids: Sequence[str]) -> dict[str, OrderState | None]:
         """Look several orders up, for when the stream is silent; None for one that the venue doesn't know."""

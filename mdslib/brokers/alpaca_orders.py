@@ -76,6 +76,33 @@ def order_state(order: Mapping[str, Any]) -> OrderState:
         avg_px=number(order.get("filled_avg_price")),
         leaves_qty=sign * leaves if leaves else 0.0,
         ts_event=to_ns(stamp) if stamp else 0,
+        replaces=order.get("replaces") or "",
+        replaced_by=order.get("replaced_by") or "",
+    )
+
+
+def chained(before: OrderState, after: OrderState) -> OrderState:
+    """Return an order and the one that took its place as one: what has filled of both, and what the later one is.
+
+    Alpaca's later order begins at a filled quantity of 0, and its quantity is to be filled beside what the earlier one
+    has. Source: alpacahq/Alpaca-API, issue 165.
+
+    Examples
+    --------
+    >>> before = OrderState("c1", "v1", "SPY", Status.REPLACED, 10.0, 4.0, 100.0, 0.0, 1, "", "v2")
+    >>> after = OrderState("c2", "v2", "SPY", Status.PARTIALLY_FILLED, 8.0, 1.0, 105.0, 7.0, 2, "v1")
+    >>> both = chained(before, after)
+    >>> both.client_order_id, both.venue_order_id, both.qty, both.filled_qty, both.avg_px, both.leaves_qty
+    ('c1', 'v2', 12.0, 5.0, 101.0, 7.0)
+    """
+    filled = before.filled_qty + after.filled_qty
+    spent = sum(state.filled_qty * state.avg_px for state in (before, after) if state.filled_qty)
+    return after._replace(
+        client_order_id=before.client_order_id,
+        qty=before.filled_qty + after.qty,
+        filled_qty=filled,
+        avg_px=spent / filled if filled else math.nan,
+        replaces=before.replaces,
     )
 
 
@@ -222,4 +249,4 @@ def decode(frame: str | bytes) -> dict[str, Any]:
     return message
 
 
-__all__ = ["STATUSES", "UpdateDecoder", "decode", "number", "order_body", "order_state"]
+__all__ = ["STATUSES", "UpdateDecoder", "chained", "decode", "number", "order_body", "order_state"]

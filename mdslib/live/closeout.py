@@ -71,8 +71,8 @@ class Closeout:
         self._deadline = 0
 
     def mine(self, state: OrderState) -> bool:
-        """Tell whether an order is this run's."""
-        return state.client_order_id.startswith(self._prefix)
+        """Tell whether an order is this run's, or took the place of one."""
+        return state.client_order_id.startswith(self._prefix) or self._desk.successor_of(state) is not None
 
     @property
     def clear(self) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mdslib.account import DUST
 from mdslib.audit.report import AuditReport, Finding, Outcome
 from mdslib.errors import BrokerError, CredentialError, FeedError, MdsError, ModelError, ModelRaised
 from mdslib.live.closeout import Closeout, named
@@ -22,7 +23,6 @@ from mdslib.store.auditblock import mark_failed
 if TYPE_CHECKING:
     from mdslib.live.report import DayReport
 
-EPSILON = 1e-9  # units
 LAST_WISH = 3  # interrupts, after which a person no longer waits for a clean end
 WORKING = "working"  # the finding on orders that may still fill
 
@@ -44,7 +44,7 @@ def books(broker: Broker, engine: Engine) -> AuditReport:
     for k, instrument in enumerate(engine.fold.instruments):
         ours = float(engine.opening[k]) + sum(o.filled for o in engine.desk.orders.values() if o.instrument == k)
         theirs = positions[instrument.symbol].qty if instrument.symbol in positions else 0.0
-        if abs(ours - theirs) > EPSILON:
+        if abs(ours - theirs) > DUST:
             found.append(f"position of {instrument.symbol}: ours {ours:+g}, the venue's {theirs:+g}")
     outcome, text = (Outcome.FAILED, "; ".join(found)) if found else (Outcome.PASSED, "positions equal the venue's")
     return AuditReport("", (_working(closeout, still), Finding("books", outcome, text)))

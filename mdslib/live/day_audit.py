@@ -143,7 +143,7 @@ def _at_the_exchange(tape: TapeReader, folder: Path, progress: Callable[[], None
     elif local:
         report += _without(folder / "sent.json", "sent")
     if (folder / "orders.jsonl").is_file():
-        report += compare_orders(tape.records(), header, [_state(order) for order in read_orders(folder)])
+        report += compare_orders(tape.records(), header, _chains(read_orders(folder)))
     elif local:
         report += _without(folder / "orders.jsonl", "orders", "fills")
     return report
@@ -168,6 +168,19 @@ def _until(tape: TapeReader) -> int | None:
         return close
     seen = records["ts_event"][np.isin(records["kind"], MARKET)]
     return int(seen.max(initial=0))
+
+
+def _chains(orders: list[dict[str, Any]]) -> list[OrderState]:
+    """Return the orders of an exchange; one that somebody has replaced has filled what its successors have as well."""
+    later = {order["id"]: order for order in orders}
+    found = []
+    for order in orders:
+        state, link = _state(order), order
+        while link.get("replaced_by"):
+            link = later[link["replaced_by"]]
+            state = state._replace(filled_qty=state.filled_qty + _state(link).filled_qty)
+        found.append(state)
+    return found
 
 
 def _state(order: dict[str, Any]) -> OrderState:

@@ -46,6 +46,7 @@ def session_measures(engine: Engine, silence: float) -> Measures:
         Measure("mdslib_outside_session_total", "Market events outside the session.", dict(tally.outside), "when"),
         Measure("mdslib_gaps_total", "Gaps in the market data.", engine.gaps.count),
         Measure("mdslib_feed_total", "What befell the feed and the order stream.", dict(tally.feed), "what"),
+        Measure("mdslib_replaced_total", "Orders that somebody has replaced at the venue.", tally.replaced),
         Measure("mdslib_foreign_updates_total", "Updates of orders that are not of this run.", tally.foreign),
         Measure("mdslib_queue_depth", "Items that wait for the deciding thread.", engine.queued),
         Measure("mdslib_queue_longest", "The most that ever waited.", tally.longest_queue),

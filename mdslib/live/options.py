@@ -15,6 +15,7 @@ OPTIONS: dict[str, Any] = {
     "flatten_before": "5m",  # of the close, with end_of_day="flatten"
     "flatten_on_stop": False,  # go flat where the session is ended early
     "split_flips": None,  # see `LivePlan.splits_flips`; None: as the venue's rules ask
+    "fractional": False,  # the stocks are fractionable: DAY orders may have nine decimals
     "no_limits": False,  # lift the desk's limits
     "workers": 2,  # order threads; 1 in lock-step
     "run_name": "",  # part of every order id; the model's name otherwise
@@ -91,6 +92,7 @@ _RULES: dict[str, Rule] = {
     "flatten_before": Rule("a duration like '5m', shorter than a day", _is_lead),
     "flatten_on_stop": _FLAG,
     "split_flips": _or_none(_FLAG),
+    "fractional": _FLAG,
     "no_limits": _FLAG,
     "workers": _whole(1, 32),
     "run_name": Rule("text of one line, at most 64 letters", _is_name),

@@ -10,7 +10,7 @@ import numpy as np
 from mdslib.clock import monotonic_ns
 from mdslib.desk import Desk, Order
 from mdslib.errors import OutcomeUnknown
-from mdslib.events import RECORD
+from mdslib.events import RECORD, Status
 from mdslib.live.tally import Tally, kind_of_rejection
 from mdslib.live.workers import Answer, Workers
 from mdslib.protocols import OrderState, Records, Update
@@ -73,6 +73,11 @@ class OrderFlow:
     def from_update(self, update: Update, now: int, sides: Sides) -> Records:
         """Return the records of one message of the order stream."""
         order = self.desk.orders.get(update.order.client_order_id)
+        changed = self.desk.successor_of(update.order)
+        if changed is not None:  # the venue is asked what the old and the new order come to
+            self.workers.ask(changed)
+        if order is None and changed is not None:
+            return np.zeros(0, RECORD)
         if order is None:
             self.tally.foreign += 1
             self.log("foreign-update", symbol=update.order.symbol, event_name=update.event)
@@ -109,7 +114,18 @@ class OrderFlow:
         """Return the records that bring an order to the state that the venue was asked for."""
         records = self.desk.on_state(state, now)
         self._note_update(records, "", state.venue_order_id, sides)
+        if len(records) and int(records["code"][0]) == Status.PENDING_REPLACE:
+            self._note_replaced(state, records)
         return records
+
+    def _note_replaced(self, state: OrderState, records: Records) -> None:
+        """Tell that somebody has replaced an order, and cancel what took its place if that was wanted."""
+        order = self.desk.orders[state.client_order_id]
+        self.tally.replaced += 1
+        self.log("replaced", order=order.new.client_order_id, by=state.venue_order_id, left=float(records["f3"][1]),
+                 leaves=float(records["f3"][0]))  # fmt: skip
+        if order.cancel_wanted:
+            self.cancel(self.desk.want_canceled([order]))
 
     def _refused(self, answer: Answer, now: int, sides: Sides) -> Records:
         order = answer.order

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -138,7 +138,7 @@ def check_terms(
         strategy=strategy,
         params=typed,
         source=str(Path(model).resolve()) if model.endswith(".py") else model,
-        instruments=_instruments(strategy, symbols),
+        instruments=_instruments(strategy, symbols, fractional=chosen["fractional"]),
         feed=feed,
         data_stream_url=data_stream_url,
         data_url=data_url,
@@ -178,8 +178,10 @@ def make_plan(date: str, run_dir: str, terms: Terms) -> LivePlan:
     return LivePlan(**vars(terms), session=day, run_dir=folder, flatten=flatten)
 
 
-def _instruments(strategy: Strategy, symbols: Sequence[str]) -> tuple[Instrument, ...]:
+def _instruments(strategy: Strategy, symbols: Sequence[str], *, fractional: bool) -> tuple[Instrument, ...]:
     instruments = tuple(parse_instrument(symbol) for symbol in symbols)
+    if fractional:
+        instruments = tuple(replace(instrument, fractionable=True) for instrument in instruments)
     names = [instrument.symbol for instrument in instruments]
     if len(set(names)) != len(names):
         raise ConfigError(f"symbols must differ, received {', '.join(names)}")

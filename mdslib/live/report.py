@@ -160,7 +160,7 @@ class DayReport:
         opening = self.records[(self.records["kind"] == int(Kind.OPENING)) & (self.records["instrument"] == instrument)]
         fills = self.fills[self.fills["instrument"] == instrument]
         start = float(opening["f0"][0]) if len(opening) else 0.0
-        held = start + np.concatenate([[0.0], np.cumsum(fills["f0"])])
+        held = np.round(start + np.concatenate([[0.0], np.cumsum(fills["f0"])]), 9)  # units have nine decimals at most
         ts = np.concatenate([[self._span[0]], fills["ts_event"], [self._span[1]]])
         return ts, np.concatenate([held, held[-1:]])
 
@@ -252,6 +252,7 @@ class DayReport:
             "outcome unknown at first": tally.unknown,
             "decisions too old after a restart": tally.expired,
             "differences from the venue's books": int(np.count_nonzero(self.records["kind"] == int(Kind.DIFFERENCE))),
+            "orders that somebody has replaced at the venue": tally.replaced,
             "updates of orders that are not ours": tally.foreign,
             "orders asked for, the stream being silent": tally.asked,
             "gaps": int(np.count_nonzero(self.records["kind"] == int(Kind.GAP))),

@@ -20,6 +20,7 @@ class Tally:
     rejected: Counter[str] = field(default_factory=Counter)
     unknown: int = 0
     expired: int = 0  # decisions that a restart found too old to send
+    replaced: int = 0  # orders of ours that somebody has changed at the venue
     foreign: int = 0  # updates of orders that are not ours
     asked: int = 0  # orders that were asked for, since the stream was silent
     feed: Counter[str] = field(default_factory=Counter)  # connections lost, events filled in; kept by the keeper too

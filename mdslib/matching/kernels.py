@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mdslib.account import apply_fill, equity, new_account
+from mdslib.account import DUST, apply_fill, equity, new_account
 from mdslib.events import Status, TimeInForce
 from mdslib.jit import jit, jit_hot, jit_inner, jit_quiet, records
 from mdslib.matching.rules import Venue
@@ -262,7 +262,7 @@ def refuse(work: Records, count: np.ndarray, account: Records, venue: Venue, k: 
     if wash:
         return 2
     if a.position * qty < 0.0:
-        return 3 if abs(qty) > abs(a.position) - held else 0
+        return 3 if abs(qty) > abs(a.position) - held + DUST else 0  # the venue counts in decimals, floats only nearly
     if qty < 0.0 and qty != math.floor(qty):
         return 4
     price = limit if limit == limit else a.last_px

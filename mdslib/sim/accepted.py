@@ -20,12 +20,14 @@ STATUS_NAMES = {
     Status.CANCELED: "canceled",
     Status.EXPIRED: "expired",
     Status.REJECTED: "rejected",
+    Status.REPLACED: "replaced",
 }
 EVENTS = {
     Status.PARTIALLY_FILLED: "partial_fill",
     Status.FILLED: "fill",
     Status.CANCELED: "canceled",
     Status.EXPIRED: "expired",
+    Status.REPLACED: "replaced",
 }
 OPEN = frozenset({Status.PENDING_NEW, Status.NEW, Status.PARTIALLY_FILLED})
 
@@ -45,6 +47,8 @@ class Order:
         When it begins to work, ns UTC: later than `submitted` where it was sent outside the session.
     queued : bool
         It waits for that; the venue's word for its status is ``accepted``.
+    replaces, replaced_by : str
+        Ids of the order before it and after it, where somebody has changed it; empty else.
     """
 
     number: int
@@ -61,6 +65,8 @@ class Order:
     executions: int = 0
     updated: int = 0
     ended: dict[str, int] = field(default_factory=dict)
+    replaces: str = ""
+    replaced_by: str = ""
 
     @property
     def leaves(self) -> float:
@@ -83,9 +89,9 @@ class Order:
             "expires_at": None,
             "canceled_at": self._ended("canceled"),
             "failed_at": self._ended("rejected"),
-            "replaced_at": None,
-            "replaced_by": None,
-            "replaces": None,
+            "replaced_at": self._ended("replaced"),
+            "replaced_by": self.replaced_by or None,
+            "replaces": self.replaces or None,
             "asset_id": make_id("asset", r.symbol),
             "symbol": r.symbol,
             "asset_class": "crypto" if "/" in r.symbol else "us_equity",

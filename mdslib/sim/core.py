@@ -21,7 +21,16 @@ from mdslib.sim.accepted import EVENTS, OPEN, STATUS_NAMES, Order, make_id
 from mdslib.sim.log import RunLog
 from mdslib.sim.market import Market
 from mdslib.sim.options import SimOptions
-from mdslib.sim.orders import FORBIDDEN, INVALID, NOT_FOUND, UNPROCESSABLE, Refusal, Request, parse_request
+from mdslib.sim.orders import (
+    FORBIDDEN,
+    INVALID,
+    NOT_FOUND,
+    UNPROCESSABLE,
+    Refusal,
+    Request,
+    changed_body,
+    parse_request,
+)
 from mdslib.sim.wire import number, stamp
 
 
@@ -199,11 +208,7 @@ class Core:
         reason = self.engine.submit(begins, r.instrument, r.qty, r.limit, tif, place)
         if reason is not Reject.NONE:
             raise self._refusal(reason, r)
-        client = r.client_order_id or make_id(self.seed, place, "client")
-        order = Order(place, make_id(self.seed, place), client, request, self.now, begins, updated=self.now)
-        self.orders.append(order)
-        self.by_id[order.id] = order
-        self.by_client[order.client_order_id] = order
+        order = self._keep(place, request, begins)
         if begins > self.now:
             order.status, order.queued = Status.NEW, True
             insort(self._queued, order, key=lambda waiting: waiting.begins)
@@ -212,6 +217,14 @@ class Core:
         answer = order.to_json()
         self._route(order)
         return answer
+
+    def _keep(self, place: int, request: Request, begins: int) -> Order:
+        client = request.client_order_id or make_id(self.seed, place, "client")
+        order = Order(place, make_id(self.seed, place), client, request, self.now, begins, updated=self.now)
+        self.orders.append(order)
+        self.by_id[order.id] = order
+        self.by_client[order.client_order_id] = order
+        return order
 
     def _route(self, order: Order) -> None:
         """Let an order begin to work, and say so."""
@@ -306,6 +319,36 @@ class Core:
         if self.troubles is not None and self.troubles.ignores_cancel(order):
             return
         self._book(self.engine.cancel(self.now, order.number))
+
+    def replace(self, name: str, body: Any) -> dict[str, Any]:
+        """Let an order with changes take another's place, under an id of its own; return it.
+
+        Raises
+        ------
+        Refusal
+            The venue's own words; the order before works on.
+        """
+        before = self.order(name)
+        if before.status not in OPEN:
+            raise Refusal(422, UNPROCESSABLE, f'order is already in "{STATUS_NAMES[before.status]}" state')
+        if before.queued or before.status is Status.PENDING_NEW:
+            raise Refusal(422, UNPROCESSABLE, "unable to replace order, order isn't sent to exchange yet")
+        request = parse_request(changed_body(body, before.to_json()), self._names, self.by_client)
+        r, place = request, len(self.orders)
+        self.engine.cancel(self.now, before.number)  # what it holds is free for the one that takes its place
+        tif = TimeInForce.GTC if r.extended_hours else r.tif
+        reason = self.engine.submit(self.now, r.instrument, r.qty, r.limit, tif, place)
+        if reason is not Reject.NONE:
+            old, left = before.request, before.leaves
+            tif = TimeInForce.GTC if old.extended_hours else old.tif
+            self.engine.submit(self.now, old.instrument, left, old.limit, tif, before.number)
+            raise self._refusal(reason, r)
+        after = self._keep(place, request, self.now)
+        after.status, after.replaces, before.replaced_by = Status.NEW, before.id, after.id
+        before.status, before.updated, before.ended["replaced"] = Status.REPLACED, self.now, self.now
+        self._announce(before, self.now, EVENTS[Status.REPLACED])
+        self._announce(after, self.now, "new")
+        return after.to_json()
 
     def open_orders(self) -> list[Order]:
         """Return the working orders, oldest first."""

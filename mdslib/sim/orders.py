@@ -88,6 +88,32 @@ def parse_request(body: Any, instruments: Mapping[str, tuple[int, Instrument]], 
     return Request(instrument.symbol, index, sign * qty, limit, tif, _client_id(body, taken), extended)
 
 
+CHANGES = frozenset({"qty", "limit_price", "time_in_force", "client_order_id"})
+
+
+def changed_body(body: Any, before: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the body of the order that takes another's place: `before`, Alpaca's order object, with the changes.
+
+    What is not changed stays, the whole quantity too, however much of it has filled. Source: "Replace an Order", and
+    issue 165 of alpacahq/Alpaca-API.
+
+    Raises
+    ------
+    Refusal
+        For what can't be changed.
+    """
+    if not isinstance(body, dict):
+        raise Refusal(400, 40010000, "request body format is invalid")
+    given = {name: value for name, value in body.items() if value is not None}
+    for name in given:
+        if name not in CHANGES:
+            raise Refusal(422, INVALID, f"{name} can't be changed on this exchange: send {', '.join(sorted(CHANGES))}")
+    if not given:
+        raise Refusal(422, INVALID, "nothing to change was sent")
+    kept = {name: before[name] for name in ("symbol", "side", "type", "qty", "limit_price", "time_in_force")}
+    return {**kept, "extended_hours": before["extended_hours"], **given}
+
+
 def _side(body: dict[str, Any]) -> int:
     side = body.get("side")
     if side not in ("buy", "sell"):

@@ -17,7 +17,7 @@ from mdslib.sim.accepted import OPEN, Order, make_id
 from mdslib.sim.core import Core
 from mdslib.sim.floor import Floor
 from mdslib.sim.guard import Json, guarded, json_body, parse_time, whole_number
-from mdslib.sim.orders import INVALID, NOT_FOUND, UNPROCESSABLE, Refusal
+from mdslib.sim.orders import INVALID, NOT_FOUND, Refusal
 from mdslib.sim.wire import number, stamp
 
 _NEW_YORK = ZoneInfo("America/New_York")
@@ -88,11 +88,13 @@ async def get_order_by_client_id(request: Request, floor: Floor) -> Any:
 
 
 async def patch_order(request: Request, floor: Floor) -> Any:
-    """``PATCH /v2/orders/{id}``: not available."""
-    floor.core.order(request.path_params["id"])
-    raise Refusal(
-        422, UNPROCESSABLE, "replacing orders is not available on this exchange: cancel the order and send a new one"
-    )
+    """``PATCH /v2/orders/{id}``: the order that takes its place."""
+    body = await json_body(request)
+    await floor.warmed.wait()
+    floor.core.settle(floor.sent)
+    answer = floor.core.replace(request.path_params["id"], body)
+    await _flush(floor)
+    return answer
 
 
 async def delete_order(request: Request, floor: Floor) -> Any:

@@ -35,6 +35,7 @@ ORDER, TARGET, CANCEL = int(Verb.ORDER), int(Verb.TARGET), int(Verb.CANCEL)
 RELEASE = int(Verb.RELEASE)
 IOC = int(TimeInForce.IOC)
 CANCELED, ENDED = int(Status.CANCELED), int(Status.EXPIRED)  # canceled, rejected, expired
+REPLACING, REPLACED = int(Status.PENDING_REPLACE), int(Status.REPLACED)
 RELEASED = 8  # legs from this number on are the desk's own: what it releases, and going flat
 RETRY = 15_000_000_000  # ns from a look at a close that was refused to the next; see `is_stuck`
 ABSURD = 1e12  # units; no order of that size is meant
@@ -93,6 +94,13 @@ def asks(verb: int, asked: int, amount: float, account: Records, k: int) -> bool
 
 
 @jit_inner
+def decimal(qty: float) -> float:
+    """Return a quantity without what floats leave over beyond nine decimals, which no venue takes: 0.3 - 0.1 is 0.2."""
+    near = math.floor(qty * 1e9 + 0.5) / 1e9 if abs(qty) < 4e6 else qty
+    return near if abs(near - qty) < 1e-12 * max(1.0, abs(qty)) else qty
+
+
+@jit_inner
 def note(
     verb: int,
     asked: int,
@@ -122,6 +130,7 @@ def note(
         qty = amount - account[k].position - account[k].open_qty
         if abs(qty) < DUST:
             return n
+    qty = decimal(qty)
     known = verb >= ORDER and verb <= CANCEL and tif >= 0 and tif <= IOC
     sane = qty != 0.0 and abs(qty) < ABSURD and not limit <= 0.0 and limit != np.inf
     valid = inside and known and (verb == CANCEL or sane)
@@ -222,7 +231,7 @@ def split_flip(account: Records, out: Records, n: int) -> None:
     a.parked += left - now
     a.open_qty += left - now
     d.parked = d.qty - now
-    d.qty = now
+    d.qty = decimal(now)
 
 
 @jit_quiet
@@ -239,8 +248,10 @@ def book(account: Records, k: int, status: int, last_qty: float, last_px: float,
     if last_qty != 0.0:
         free(account, k, last_qty)
         apply_fill(account, k, last_qty, last_px, fee)
-    if status >= CANCELED and status <= ENDED and leaves != 0.0:
+    if leaves != 0.0 and ((status >= CANCELED and status <= ENDED) or status == REPLACED):
         free(account, k, leaves)
+    elif status == REPLACING and leaves != 0.0:  # somebody's order takes the place of ours, and works
+        reserve(account, k, leaves)
 
 
 @jit_quiet
@@ -285,9 +296,9 @@ def release(
     if closing:
         if a.buys != 0.0 or a.sells != 0.0 or a.position == 0.0:
             return n
-        qty = at_once(limits, account, k, -a.position)
+        qty = at_once(limits, account, k, decimal(-a.position))
     else:
-        qty = a.parked
+        qty = decimal(a.parked)
         if a.position * qty < 0.0:
             if a.buys == 0.0 and a.sells == 0.0:  # the close did not happen: the flip is off
                 drop_parked(account, k)

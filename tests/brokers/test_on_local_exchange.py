@@ -6,6 +6,7 @@ import math
 import queue
 import threading
 
+import httpx
 import numpy as np
 import pytest
 
@@ -88,6 +89,22 @@ def test_same_order_sent_again_is_found_and_not_doubled(broker, updates):
     assert broker.submit(order).venue_order_id == broker.submit(order).venue_order_id
     assert len(broker.open_orders()) == 1
     assert broker.cancel_all() == 1
+
+
+def test_an_order_that_somebody_replaces_is_followed_under_its_own_id(broker, updates, exchange):
+    first = broker.submit(NewOrder("c1", "SPY", 5.0, 100.0, DAY_ORDER))
+    with httpx.Client(
+        base_url=exchange.trade_url, headers={"APCA-API-KEY-ID": "K", "APCA-API-SECRET-KEY": "S"}
+    ) as http:
+        second = http.patch(f"/v2/orders/{first.venue_order_id}", json={"limit_price": "101"}).json()
+        third = http.patch(f"/v2/orders/{second['id']}", json={"limit_price": "170", "qty": "3"}).json()
+    gone = until(updates, "replaced").order
+    assert (gone.client_order_id, gone.status, gone.replaced_by) == ("c1", Status.REPLACED, second["id"])
+    update = until(updates, "fill")
+    assert (update.order.venue_order_id, update.order.replaces) == (third["id"], second["id"])
+    state = broker.order("c1")
+    assert (state.client_order_id, state.venue_order_id, state.status) == ("c1", third["id"], Status.FILLED)
+    assert (state.qty, state.filled_qty, state.avg_px, state.leaves_qty) == (3.0, 3.0, 165.5, 0.0)
 
 
 def test_unknown_symbol_is_rejected_with_the_venue_s_words(broker):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from mdslib.backtesting import backtest
 from mdslib.events import Kind
+from mdslib.instruments import Instrument
 from mdslib.sim.bars import with_minute_bars
 from mdslib.table import MarketData
 
@@ -100,6 +102,31 @@ def test_what_is_off_the_grid_is_denied_alike_and_never_reaches_the_exchange(rul
     assert {"TICK", "LOT"} <= tested.denials().keys()
     assert len(tested.fills) > 5
     assert '"refused"' not in (tmp_path / "run" / "sent" / "orders.jsonl").read_text()
+
+
+@RULES
+def test_fractions_trade_alike_where_the_stock_is_fractionable(rules: str, tmp_path: Path) -> None:
+    """Bought in halves and more, sold in whole shares, and what is left at the end of the day is closed."""
+    spy = Instrument("SPY", fractionable=True)
+    data = replace(made_trades(600), instruments=(spy,))
+    model = MODELS / "fractions.py"
+    report = rehearse(data, model, tmp_path / "run", sim={"mode": "lockstep", "rules": rules}, fractional=True)
+    tested = backtest(model, data, rules=rules, latency=LATENCY, flatten="5m")
+    assert_clean(report)
+    assert_same_fills(report, tested)
+    qty = tested.fills["qty"]
+    assert (qty % 1.0 != 0.0).sum() > 5
+    assert 0.000000001 in abs(qty).round(12).tolist(), "the smallest there is"
+    assert report.figures()["position"] == {"SPY": 0.0}
+    said = report.counts()["count"].to_dict()
+    assert said["denied: LOT"] > 0, "an IOC order takes none"
+    assert [name for name in said if name.startswith("rejected")] == []
+
+
+def test_without_being_told_a_live_session_takes_no_fraction(tmp_path: Path) -> None:
+    report, _ = lockstep(made_trades(200), MODELS / "fractions.py", tmp_path / "run")
+    assert set(report.tally.denied) == {"LOT"}
+    assert report.figures()["fills"] == 0
 
 
 @RULES

@@ -134,16 +134,67 @@ def test_duplicate_client_id_is_422_although_its_code_begins_with_400(http: http
     assert found == http.get(f"/v2/orders/{found['id']}").json()
 
 
-def test_unknown_orders_are_404_and_replacing_is_refused(http: httpx.Client) -> None:
+def test_unknown_orders_are_404(http: httpx.Client) -> None:
     assert http.get("/v2/orders/none").json() == {"code": 40410000, "message": "order not found for none"}
     assert http.get("/v2/orders:by_client_order_id", params={"client_order_id": "x"}).status_code == 404
-    order = http.post("/v2/orders", json=ORDER).json()
-    patched = http.patch(f"/v2/orders/{order['id']}", json={"qty": "2"})
-    assert patched.status_code == 422
-    assert (
-        patched.json()["message"]
-        == "replacing orders is not available on this exchange: cancel the order and send a new one"
-    )
+    assert http.patch("/v2/orders/none", json={"qty": "2"}).status_code == 404
+
+
+def test_a_replaced_order_ends_and_another_with_a_name_of_its_own_works(http: httpx.Client) -> None:
+    """Source: "Replace an Order"; what is not changed stays, the whole quantity too."""
+    resting = ORDER | {"type": "limit", "limit_price": "1.00", "qty": "5"}
+    old = http.post("/v2/orders", json=resting | {"client_order_id": "ours"}).json()
+    new = http.patch(f"/v2/orders/{old['id']}", json={"limit_price": "1.10"}).json()
+    before = http.get(f"/v2/orders/{old['id']}").json()
+    assert new["id"] != old["id"]
+    assert new["client_order_id"] != "ours"
+    assert (new["replaces"], new["qty"], new["limit_price"], new["status"]) == (old["id"], "5", "1.1", "new")
+    assert (before["status"], before["replaced_by"]) == ("replaced", new["id"])
+    assert before["replaced_at"] is not None
+    assert [order["id"] for order in http.get("/v2/orders").json()] == [new["id"]]
+    said = http.delete(f"/v2/orders/{old['id']}")
+    assert (said.status_code, said.json()["message"]) == (422, 'order is already in "replaced" state')
+    assert http.patch(f"/v2/orders/{old['id']}", json={"qty": "2"}).json()["message"] == said.json()["message"]
+    again = http.patch(f"/v2/orders/{new['id']}", json={"qty": "2", "client_order_id": "mine"}).json()
+    assert (again["qty"], again["limit_price"], again["client_order_id"]) == ("2", "1.1", "mine")
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({}, "nothing to change was sent"),
+        (
+            {"stop_price": "3"},
+            "stop_price can't be changed on this exchange: send client_order_id, limit_price, qty, time",
+        ),
+        ({"qty": "0"}, "qty must be > 0"),
+        ({"qty": "1.5"}, "qty must be integer"),
+        ({"limit_price": "1.001"}, "invalid limit_price 1.001. sub-penny increment"),
+        ({"time_in_force": "opg"}, "time_in_force opg is not available"),
+        ([], "request body format is invalid"),
+    ],
+)
+def test_a_change_that_can_not_be_is_refused_and_the_order_works_on(
+    http: httpx.Client, body: object, said: str
+) -> None:
+    resting = ORDER | {"type": "limit", "limit_price": "1.00"}
+    order = http.post("/v2/orders", json=resting).json()
+    answer = http.patch(f"/v2/orders/{order['id']}", json=body)
+    assert answer.status_code in (400, 422)
+    assert answer.json()["message"].startswith(said)
+    assert http.get(f"/v2/orders/{order['id']}").json()["status"] == "new"
+
+
+def test_a_change_that_the_account_can_not_pay_is_refused_and_the_order_works_on() -> None:
+    with (
+        Exchange(steps(10), in_process=True, rules="alpaca", cash=1_000.0) as exchange,
+        httpx.Client(base_url=exchange.url, headers=HEADERS, timeout=20) as http,
+    ):
+        order = http.post("/v2/orders", json=ORDER | {"type": "limit", "limit_price": "10.00", "qty": "5"}).json()
+        answer = http.patch(f"/v2/orders/{order['id']}", json={"qty": "100000"})
+        assert (answer.status_code, answer.json()["message"]) == (403, "insufficient buying power")
+        assert [each["id"] for each in http.get("/v2/orders").json()] == [order["id"]]
+        assert http.delete(f"/v2/orders/{order['id']}").status_code == 204
 
 
 def test_body_that_is_not_json_is_400_and_unknown_paths_are_404(http: httpx.Client) -> None:
