@@ -117,7 +117,7 @@ class BitmexDecoder(VenueDecoder):
             unknown += found is None
             levels += found or []
         if unknown:
-            self._frame.tally.names["rows of an unknown level"] += unknown
+            self._frame.count("rows of an unknown level", unknown)
         if not levels:
             return self._ignore(f"book {action} of unknown levels")
         self._book(levels, self._latest(rows))

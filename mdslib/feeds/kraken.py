@@ -82,8 +82,9 @@ class KrakenDecoder(VenueDecoder):
             for key, rows in part.items():
                 if key != "c":
                     last = max(last, self._levels(book, _SIDES[key], rows, levels))
-        for side in (0, 1):
-            levels += [Level(side, price, 0) for price in book.truncate(side, depth)]
+        if book.deeper(depth):
+            for side in (0, 1):
+                levels += [Level(side, price, 0) for price in book.truncate(side, depth)]
         if snapshot:
             self._book(levels, last or now.ts_init, snapshot=True)
             return Outcome.DECODED
@@ -96,16 +97,17 @@ class KrakenDecoder(VenueDecoder):
 
     def _levels(self, book: WireBook, side: int, rows: list[list[str]], levels: list[Level]) -> int:
         """Put one side's rows into the book and `levels`; return the latest of their times."""
-        last = 0
+        last, places, latest = 0, self._frame.places, ""
         for row in rows:  # three texts, and an "r" where the venue sends the level again
             text, volume, time = row[0], row[1], row[2]
-            price, size = float(text), self._lots(volume)
+            price, size = float(text), whole(volume, places)
             if size:
                 book.put(side, price, digits(text) + digits(volume))
             else:
                 book.drop(side, price)
             levels.append(Level(side, price, size))
-            last = max(last, whole(time, 9))
+            if time != latest:
+                latest, last = time, max(last, whole(time, 9))
         return last
 
     def _check(self, book: WireBook, sent: int) -> None:

@@ -29,6 +29,8 @@ from mdslib.protocols import Records
 CONNECTION = "connection"  # the account of messages that belong to no pair
 _PACK = struct.Struct("<qqqBBHIdddddqqII").pack
 assert struct.calcsize("<qqqBBHIdddddqqII") == RECORD.itemsize
+_FLAG_AT, _CODE_AT = RECORD.fields["flag"][1], RECORD.fields["code"][1]  # type: ignore[index]
+_NAN = math.nan
 _KEPT = 1000
 # Plain integers: operations on enums cost more than packing a record.
 _SNAPSHOT, _CLEAR, _LAST, _CHECKSUM = map(int, (BookFlag.SNAPSHOT, BookFlag.CLEAR, BookFlag.LAST, BookFlag.CHECKSUM))
@@ -109,21 +111,68 @@ class Level(NamedTuple):
 
 
 class Frame:
-    """One message while it is read."""
+    """One message while it is read.
 
-    __slots__ = ("name", "pair", "place", "rows", "tallies", "ts_init", "why")
+    Counts go straight into the accounts of its pairs, and records to the end of `rows`; `undo` takes both back.
+    """
 
-    def __init__(self, ts_init: int) -> None:
+    __slots__ = ("_before", "_mark", "_more", "_totals", "name", "pair", "place", "places", "rows", "ts_init", "why")
+
+    def __init__(self, totals: dict[str, Tally], rows: list[bytes]) -> None:
+        self._totals, self.rows = totals, rows
+        self._before: dict[str, dict[str, Any]] = {}
+        self._more: list[tuple[Tally, str, int]] = []
+        self.places = 8  # decimal places of the pair's lot
+        self.begin(0)
+
+    def begin(self, ts_init: int) -> None:
+        """Begin the next message."""
         self.ts_init = ts_init
         self.pair, self.place, self.name, self.why = "", 0, "", ""
-        self.rows: list[bytes] = []
-        # What this message adds to the accounts of its pairs, once it was read to its end; nearly always of one pair.
-        self.tallies: dict[str, Tally] = {}
+        self._before.clear()
+        self._more.clear()
+        self._mark = len(self.rows)
 
     @property
     def tally(self) -> Tally:
-        """What it adds to the account of the pair that is being read."""
-        return _tally(self.tallies, self.pair or CONNECTION)
+        """The account of the pair that is being read."""
+        pair = self.pair or CONNECTION
+        found = self._totals.get(pair)
+        if found is None:
+            found = self._totals[pair] = Tally()
+        if pair not in self._before:
+            self._before[pair] = vars(found).copy()
+        return found
+
+    @property
+    def first(self) -> Tally:
+        """The account that the message itself counts in: of its pair, the first if it has several."""
+        for pair in self._before:
+            return self._totals[pair]
+        return self.tally
+
+    def added(self) -> Tally:
+        """Return what the message added to the account that it counts in."""
+        for pair, before in self._before.items():
+            now = vars(self._totals[pair])
+            names = Counter({self.name: 1} | {name: number for _, name, number in self._more})
+            return Tally(**{name: now[name] - before[name] for name in now if name != "names"}, names=names)
+        return Tally()
+
+    def count(self, name: str, number: int) -> None:
+        """Count something besides the message itself, under a name."""
+        self.tally.names[name] += number
+        self._more.append((self.tally, name, number))
+
+    def undo(self) -> None:
+        """Take back what was read so far."""
+        for pair, before in self._before.items():
+            vars(self._totals[pair]).update(before)
+        for tally, name, number in self._more:
+            tally.names[name] -= number
+        self._before.clear()
+        self._more.clear()
+        del self.rows[self._mark :]
 
 
 class VenueDecoder(ABC):
@@ -140,8 +189,8 @@ class VenueDecoder(ABC):
         The account of every message by pair; of those without one under ``connection``.
     unread : deque of Unread
         The latest ignored messages.
-    last : Tally
-        What the last message added to the account of its pair, the first if it has several.
+    outcome : Outcome
+        How the last message ended.
     refusals : list of Unread
         Messages in which the venue refused something; who reads them empties the list.
     """
@@ -153,11 +202,11 @@ class VenueDecoder(ABC):
         self.pairs = Pairs() if pairs is None else pairs
         self.tallies: dict[str, Tally] = {}
         self.unread: deque[Unread] = deque(maxlen=_KEPT)
-        self.last = Tally()
+        self.outcome = Outcome.CONTROL
         self.refusals: list[Unread] = []
         self._resyncs: list[Resync] = []
         self._packed: list[bytes] = []
-        self._frame = Frame(0)
+        self._frame = Frame(self.tallies, self._packed)
 
     @abstractmethod
     def _read(self, data: bytes) -> Outcome:
@@ -193,23 +242,28 @@ class VenueDecoder(ABC):
     def feed(self, frame: str | bytes, ts_init: int) -> None:
         """Read one message as `receive` does, and keep its records until `take`: for many messages at once."""
         data = frame.encode() if isinstance(frame, str) else frame
-        now = self._frame = Frame(ts_init)
+        now = self._frame
+        now.begin(ts_init)
         try:
             outcome = self._read(data)
             if not (isinstance(now.pair, str) and isinstance(now.name, str)):
                 raise TypeError(f"a pair and a type must be texts, received {now.pair!r} and {now.name!r}")
         except _NONSENSE as error:
             outcome = self._unreadable(error)
-        tally = next(iter(now.tallies.values())) if now.tallies else now.tally
+        self.outcome = outcome
+        tally = now.first
         tally.messages += 1
-        setattr(tally, outcome.value, 1)
         tally.names[now.name] += 1
-        if outcome is Outcome.IGNORED:
+        if outcome is Outcome.DECODED:
+            tally.decoded += 1
+            return
+        if outcome is Outcome.CONTROL:
+            tally.control += 1
+        else:
+            tally.ignored += 1
             self.unread.append(Unread(now.pair, now.why or now.name, data[:2000].decode("utf-8", "replace")))
-        elif now.name.startswith("refused"):
+        if now.name.startswith("refused"):
             self.refusals.append(Unread(now.pair, now.name, data[:2000].decode("utf-8", "replace")))
-        self.last = tally
-        self._finish()
 
     def take(self) -> Records:
         """Return the records that were kept since the last call, in order."""
@@ -223,16 +277,17 @@ class VenueDecoder(ABC):
 
     def _outside(self, pair: str, ts_init: int, read: Callable[[], None]) -> Records:
         """Return the records that `read` adds for a pair, outside any message; they count, but not as a message."""
-        now = self._frame = Frame(ts_init)
+        now = self._frame
+        now.begin(ts_init)
         place = self.pairs.place(pair)
-        now.pair, now.place = pair, place or 0
+        now.pair, now.place, now.places = pair, place or 0, self.pairs.exponent(pair, self.lot_places)
         if place is None:
             return np.zeros(0, RECORD)
         try:
             read()
         except _NONSENSE as error:
+            now.undo()
             raise DataError(f"{self.venue} {pair}: the answer can't be read: {type(error).__name__}: {error}") from None
-        self._finish()
         return self.take()
 
     def distrust(self, pair: str, why: str, ts_init: int) -> None:
@@ -240,15 +295,15 @@ class VenueDecoder(ABC):
 
         Its GAP is kept until `take`; what to send is in `take_resyncs`.
         """
-        now = self._frame = Frame(ts_init)
+        now = self._frame
+        now.begin(ts_init)
         now.pair, now.place = pair, self.pairs.place(pair) or 0
         self._distrust(why)
-        self._finish()
 
-    def _finish(self) -> None:
-        for pair, part in self._frame.tallies.items():
-            add(_tally(self.tallies, pair), part)
-        self._packed += self._frame.rows
+    @property
+    def last(self) -> Tally:
+        """What the last message added to the account of its pair, the first if it has several."""
+        return self._frame.added()
 
     @property
     def asks(self) -> bool:
@@ -262,7 +317,7 @@ class VenueDecoder(ABC):
 
     def _unreadable(self, error: Exception) -> Outcome:
         now = self._frame
-        now.tallies, now.rows = {}, []
+        now.undo()
         now.pair, now.name = (text if isinstance(text, str) else "" for text in (now.pair, now.name))
         now.why = f"{now.name or 'message'} can't be read: {type(error).__name__}: {error}"
         if now.name.startswith("book") and self.pairs.place(now.pair) is not None:
@@ -282,7 +337,7 @@ class VenueDecoder(ABC):
         if place is None:
             self._ignore(f"{now.name} of a pair that is not ours")
             return False
-        now.place = place
+        now.place, now.places = place, self.pairs.exponent(pair, self.lot_places)
         return True
 
     def _ignore(self, name: str, why: str = "") -> Outcome:
@@ -294,7 +349,7 @@ class VenueDecoder(ABC):
         return Outcome.CONTROL
 
     def _lots(self, text: str) -> int:
-        return whole(text, self.pairs.exponent(self._frame.pair, self.lot_places))
+        return whole(text, self._frame.places)
 
     def _distrust(self, why: str, pair: str = "") -> None:
         """Note that a pair's book is not the venue's any more: a GAP, until its next snapshot."""
@@ -322,33 +377,33 @@ class VenueDecoder(ABC):
     ) -> None:
         """Add one book message's records."""
         now = self._frame
+        place, tally, rows, ts_init = now.place, now.tally, now.rows, now.ts_init
         # A book is its records in their order, so their times must not run backwards: whoever sorts by time keeps it. A
         # snapshot has no time of its own at some venues and bears ours, which may be later than the next delta's.
-        ts_event = self.pairs.book_times[now.place] = max(ts_event, self.pairs.book_times[now.place])
-        rows = list(levels)
-        now.tally.levels += len(rows)
-        common = 0
+        times = self.pairs.book_times
+        if ts_event < times[place]:
+            ts_event = times[place]
+        times[place] = ts_event
+        before, common = len(rows), 0
         if snapshot:
             common = _SNAPSHOT
-            now.tally.snapshots += 1
-            rows.insert(0, Level(0, math.nan, 0))
+            tally.snapshots += 1
+            rows.append(
+                _PACK(0, ts_event, ts_init, _DELTA, common | _CLEAR, place, 0, _NAN, _NAN, 0.0, 0.0, 0.0,
+                      0, sequence, 0, 0)
+            )  # fmt: skip
         else:
-            now.tally.deltas += 1
-        last = len(rows) - 1
-        for number, (side, price, size, orders) in enumerate(rows):
-            flags, code = common | side, 0
-            if snapshot and number == 0:
-                flags |= _CLEAR
-            elif not math.isfinite(price):
+            tally.deltas += 1
+        for side, price, size, orders in levels:
+            if price - price != 0.0:  # nan and infinities
                 raise ValueError(f"a price must be a finite number, received {price}")
-            if number == last:
-                flags |= _LAST
-                if checksum is not None:
-                    flags, code = flags | _CHECKSUM, checksum
-            now.rows.append(
-                _PACK(0, ts_event, now.ts_init, _DELTA, flags, now.place, code, price, orders, 0.0, 0.0, 0.0,
+            rows.append(
+                _PACK(0, ts_event, ts_init, _DELTA, common | side, place, 0, price, orders, 0.0, 0.0, 0.0,
                       size, sequence, 0, 0)
             )  # fmt: skip
+        tally.levels += len(rows) - before - snapshot
+        if len(rows) > before:
+            _end(rows, checksum)
 
     def _trade(self, ts_event: int, price: float, size: int, trade_id: int, letters: Sequence[str]) -> None:
         """Add a new trade; `letters` begins with the side of who took: b bought, s sold."""
@@ -371,11 +426,14 @@ class VenueDecoder(ABC):
         )  # fmt: skip
 
 
-def _tally(tallies: dict[str, Tally], pair: str) -> Tally:
-    found = tallies.get(pair)
-    if found is None:
-        found = tallies[pair] = Tally()
-    return found
+def _end(rows: list[bytes], checksum: int | None) -> None:
+    """Mark the last record as its message's last, with the checksum that the venue sent for the book after it."""
+    last = bytearray(rows[-1])
+    last[_FLAG_AT] |= _LAST
+    if checksum is not None:
+        last[_FLAG_AT] |= _CHECKSUM
+        last[_CODE_AT : _CODE_AT + 4] = checksum.to_bytes(4, "little")
+    rows[-1] = bytes(last)
 
 
 def add(total: Tally, part: Tally) -> None:

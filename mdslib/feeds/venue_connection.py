@@ -23,7 +23,7 @@ from mdslib.feeds.endpoints import EVERYTHING, Channel, Endpoint
 from mdslib.feeds.lull import Lull, Quiet
 from mdslib.feeds.pairs import Pairs
 from mdslib.feeds.replay import decoder_for
-from mdslib.feeds.venue import CONNECTION, Resync, Tally, VenueDecoder, add
+from mdslib.feeds.venue import CONNECTION, Outcome, Resync, Tally, VenueDecoder, add
 from mdslib.protocols import Records
 
 if TYPE_CHECKING:
@@ -252,7 +252,7 @@ class VenueConnection:
                 if wire is not None:
                     wire.received(time, frame)
                 feed(frame, time)
-                if decoder.last.decoded:
+                if decoder.outcome is Outcome.DECODED:
                     now.told = now.heard
                 if decoder.asks:
                     self._answer(now)

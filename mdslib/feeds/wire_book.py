@@ -45,8 +45,8 @@ class WireBook:
     def best(self, side: int, count: int) -> list[str]:
         """Return the texts of the best levels, best first."""
         texts = self._texts[side]
-        sign = -1 if side else 1
-        return [texts[sign * key] for key in self._keys[side][: -count - 1 : -1]]
+        keys = self._keys[side][: -count - 1 : -1]
+        return [texts[-key] for key in keys] if side else [texts[key] for key in keys]
 
     def truncate(self, side: int, depth: int) -> list[float]:
         """Drop the worst levels beyond `depth`; return their prices, worst first."""
@@ -59,6 +59,10 @@ class WireBook:
         for price in dropped:
             del self._texts[side][price]
         return dropped
+
+    def deeper(self, depth: int) -> bool:
+        """Tell whether a side has more levels than `depth`."""
+        return len(self._keys[0]) > depth or len(self._keys[1]) > depth
 
     def clear(self) -> None:
         """Drop every level."""
