@@ -23,19 +23,21 @@ from mdslib.store.auditblock import mark_failed
 if TYPE_CHECKING:
     from mdslib.live.report import DayReport
 
+CENT = 0.01  # currency
 LAST_WISH = 3  # interrupts, after which a person no longer waits for a clean end
 WORKING = "working"  # the finding on orders that may still fill
 
 
-def books(broker: Broker, engine: Engine) -> AuditReport:
-    """Compare our books with the venue's; findings ``working`` and ``books``.
+def books(broker: Broker, engine: Engine, opening_cash: float) -> AuditReport:
+    """Compare our books with the venue's; findings ``working``, ``cash`` and ``books``.
 
     Our position is the opening one and our fills, not the model's account, which stands still once a model has failed.
+    Cash is compared apart from positions, since fills may be right and fees not: no message of the venue tells of fees.
     """
     closeout = _closeout(engine)
     try:
         still = [state for state in broker.open_orders() if closeout.mine(state)]
-        positions = broker.positions()
+        positions, cash = broker.positions(), broker.account().cash
     except (BrokerError, CredentialError) as error:
         asked = Finding("books", Outcome.NOT_COMPARABLE, f"the venue's books could not be read: {error}")
         return AuditReport("", (_working(closeout, None), asked))
@@ -47,7 +49,17 @@ def books(broker: Broker, engine: Engine) -> AuditReport:
         if abs(ours - theirs) > DUST:
             found.append(f"position of {instrument.symbol}: ours {ours:+g}, the venue's {theirs:+g}")
     outcome, text = (Outcome.FAILED, "; ".join(found)) if found else (Outcome.PASSED, "positions equal the venue's")
-    return AuditReport("", (_working(closeout, still), Finding("books", outcome, text)))
+    findings = _working(closeout, still), _cash(engine, opening_cash, cash), Finding("books", outcome, text)
+    return AuditReport("", findings)
+
+
+def _cash(engine: Engine, opening: float, theirs: float) -> Finding:
+    """Compare the opening cash and what our fills have cost with the venue's cash; to the cent, as it tells it."""
+    ours = opening - sum(order.spent for order in engine.desk.orders.values())
+    if abs(ours - theirs) < CENT:
+        return Finding("cash", Outcome.PASSED, f"cash equals the venue's: {theirs:,.2f}")
+    text = f"by our fills cash is {ours:,.2f}, the venue has {theirs:,.2f}, {theirs - ours:+,.2f}"
+    return Finding("cash", Outcome.NOTED, f"{text}: fees, interest, or trades that are not of this run")
 
 
 def _closeout(engine: Engine) -> Closeout:

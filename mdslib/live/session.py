@@ -402,7 +402,7 @@ class Session:
         if engine.link is not None:
             flush_sent(plan.trade_url, log)
         engine.progress()
-        asked = books(broker, engine) + past_checked(plan, engine, log)
+        asked = books(broker, engine, self.opening_cash) + past_checked(plan, engine, log)
         report = DayReport.of(plan, engine, asked, self.opening_cash, self.others, measures)
         verdict = judged(engine, report, plan.run_dir)
         log("verdict", code=int(verdict.code), reason=verdict.reason)
