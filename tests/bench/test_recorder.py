@@ -1,0 +1,100 @@
+"""The recorder's figures: from raw frames to the tape on one core, and fifty pairs in one process over a socket.
+
+``python -m pytest -q tests/bench/test_recorder.py`` prints them. The first is the least of five rounds, in seconds of
+the processor: decoding, the books in mode full, sealing and writing. A delta is one level's new size.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mdslib.feeds.capture import What, capture_files, dialect_of, read_capture
+from mdslib.feeds.pairs import Pairs
+from mdslib.feeds.replay import decoder_for
+from mdslib.instruments import Instrument
+from mdslib.recorder.books import Books
+from mdslib.recorder.plan import Mode
+from mdslib.recorder.status import read_status
+from mdslib.recorder.tape import DAY, VenueTape
+from tests.recorder.conftest import Run, plan, tape_of
+
+pytestmark = pytest.mark.bench
+
+CAPTURES = ["coinbase_20210417", "bitfinex_20210417", "bitmex_20210722", "kraken_20210417"]
+TURN = 2_000  # frames between two writes, as a 50 ms turn has at 40,000 a second
+PAIRS = [f"AA{number:02d}-USD" for number in range(50)]
+
+
+def say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+
+
+@pytest.mark.parametrize("mode", [Mode.LIGHT, Mode.FULL])
+@pytest.mark.parametrize("capture", CAPTURES)
+def test_from_raw_frames_to_the_tape(capture: str, mode: Mode, shared_data: Path, tmp_path: Path) -> None:
+    files = capture_files(shared_data / capture)
+    makers = {str(file): decoder_for(dialect_of(file)) for file in files}
+    lines = [line for line in read_capture(*files) if line.what is What.RECEIVED]
+    best, deltas = 1e9, 0
+    for number in range(5):
+        places = Pairs()
+        decoders = {name: make(places) for name, make in makers.items()}
+        instruments = [Instrument(f"P{place}") for place in range(64)]
+        tape = VenueTape(tmp_path / str(number), "tape", instruments, mode.value, "write", say)
+        tape.add(0, decoders[str(files[0])].take())
+        books = Books(64)
+        began = time.process_time()
+        for place, line in enumerate(lines):
+            decoders[line.connection].feed(line.text, line.time)
+            if place % TURN == TURN - 1 or place == len(lines) - 1:
+                for decoder in decoders.values():
+                    records = decoder.take()
+                    tape.add(line.time // DAY, records)
+                    if mode is Mode.FULL:
+                        assert books.apply(records) == []
+                tape.flush()
+        best = min(best, time.process_time() - began)
+        tape.close()
+        deltas = sum(tally.levels for decoder in decoders.values() for tally in decoder.tallies.values())
+    say(
+        f"\n{capture:20} {mode.value:6} {len(lines) / best:>9,.0f} messages/s {deltas / best:>9,.0f} deltas/s"
+        f" ({deltas / len(lines):.1f} a message)"
+    )
+    assert deltas / best > 50_000
+
+
+@pytest.fixture
+def venue() -> Iterator[str]:
+    words = [word for pair in PAIRS for word in ("--symbol", pair)]
+    command = [sys.executable, "-m", "mdslib.cli", "sim", "--venue", "coinbase", "--port", "0", "--speed", "0", *words]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    told = "".join(process.stdout.readline() for _ in range(5))
+    yield told.split("data       ")[1].split()[0]
+    process.terminate()
+    process.communicate(timeout=60)
+
+
+def test_one_process_holds_fifty_pairs(venue: str, tmp_path: Path) -> None:
+    run = Run(plan(tmp_path, *(f"coinbase:{pair}" for pair in PAIRS), urls={"coinbase": venue}))
+    tape = run.recorder.venues[0].tape
+    cpu = [0.0, 0.0]
+
+    def done() -> bool:
+        cpu[:] = [cpu[0] or (tape.written > 5_000 and time.process_time()) or 0.0, time.process_time()]
+        return tape.written >= 20_000 + 50 * 81
+
+    run.until(done)
+    feeds = read_status(tmp_path)["feeds"]
+    say(
+        f"\nfifty pairs over a socket, books kept: {15_000 / (cpu[1] - cpu[0]):,.0f} messages a second of the processor"
+    )
+    assert {feed["book"] for feed in feeds} == {"sound"}
+    assert sum(feed["trades"] + feed["deltas"] for feed in feeds) == 20_000
+    assert len(tape_of(tmp_path, "coinbase")) == 20_000 + 50 * 81
