@@ -108,6 +108,26 @@ def render(deployment: Deployment) -> dict[str, str]:
     return files
 
 
+def render_recorder(
+    feeds: Sequence[str], arguments: Sequence[str], python: Path, workdir: Path, credentials: Path
+) -> str:
+    """Return the unit that runs `mds record` with these arguments.
+
+    Raises
+    ------
+    ConfigError
+        Where a value can't stand in a unit.
+    """
+    values = {
+        "FEEDS": _text(", ".join(feeds)),
+        "ARGUMENTS": " ".join(quote(word) for word in arguments),
+        "PYTHON": quote(str(python)),
+        "WORKDIR": _path(workdir),
+        "CREDENTIALS": _path(credentials),
+    }
+    return _fill("mdslib-record.service", values)
+
+
 def quote(word: str) -> str:
     """Quote a word of a command line by systemd's rules.
 

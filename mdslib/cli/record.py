@@ -36,6 +36,7 @@ def record_command(
     url: Annotated[list[str] | None, typer.Option(help="Another address, as venue=wss://…; may be repeated.")] = None,
     status: Annotated[bool, typer.Option("--status", help="Show what the recorders of the folder do.")] = False,
     json: Annotated[bool, typer.Option("--json", help="With --status: print one JSON object.")] = False,
+    unit: Annotated[bool, typer.Option("--unit", help="Print a systemd unit that runs this command, and end.")] = False,
     only: Annotated[bool, typer.Option("--only", hidden=True)] = False,
 ) -> int:
     """Record ticks and order books until a signal, or show how that goes.
@@ -57,6 +58,9 @@ def record_command(
     urls = dict(settings.venue_urls) | dict(map(_url, url or ()))
     urls.setdefault("alpaca", settings.data_stream_url)
     plan = _plan(feeds or [], mode, every, levels, folder, raw, durability, urls, settings.feed)
+    if unit:
+        _print_unit(plan, every, url or [], each=process_per_pair)
+        return 0
     if process_per_pair:
         return _each(plan, every, url or [])
     from mdslib.recorder.program import record
@@ -90,13 +94,27 @@ def _url(text: str) -> tuple[str, str]:
     return venue, address
 
 
+def _options(plan: Plan, every: str, url: list[str]) -> list[str]:
+    """Return the options that say the same as this command's."""
+    words = ["--mode", plan.mode.value, "--every", every, "--levels", str(plan.levels), "--out", str(plan.out)]
+    words += ["--durability", plan.durability, *(["--raw"] if plan.raw else [])]
+    return words + [word for text in url for word in ("--url", text)]
+
+
 def _each(plan: Plan, every: str, url: list[str]) -> int:
     from mdslib.recorder.processes import record_each
 
-    shared = ["--mode", plan.mode.value, "--every", every, "--levels", str(plan.levels), "--out", str(plan.out)]
-    shared += ["--durability", plan.durability, *(["--raw"] if plan.raw else [])]
-    shared += [word for text in url for word in ("--url", text)]
-    return record_each([(each.id, ["record", each.id, *shared, "--only"]) for each in plan.wanted], _tell)
+    options = _options(plan, every, url)
+    return record_each([(each.id, ["record", each.id, *options, "--only"]) for each in plan.wanted], _tell)
+
+
+def _print_unit(plan: Plan, every: str, url: list[str], *, each: bool) -> None:
+    from mdslib.units import render_recorder
+
+    feeds = [wanted.id for wanted in plan.wanted]
+    words = [*feeds, *_options(plan, every, url), *(["--process-per-pair"] if each else [])]
+    credentials = Path("~/.config/mdslib/credentials").expanduser()
+    sys.stdout.write(render_recorder(feeds, words, Path(sys.executable).absolute(), Path.cwd(), credentials))
 
 
 def _tell(line: str) -> None:

@@ -161,3 +161,14 @@ def test_what_is_wrong_is_one_line(words: list[str], said: str, capsys: pytest.C
     err = capsys.readouterr().err
     assert said in err
     assert err.count("\n") == 1
+
+
+def test_a_unit_runs_this_very_command(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [*FEEDS, "--mode", "snapshot", "--every", "5s", "--raw", "--out", str(out)]
+    assert run(["record", *words, "--unit"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (start,) = [line for line in lines if line.startswith("ExecStart=")]
+    assert " -m mdslib.cli record kraken:XBT/USD kraken:ETH/USD --mode snapshot --every 5s" in start
+    assert f"--out {out}" in start
+    assert "Restart=always" in lines
+    assert not any("@" in line.partition("=")[2] for line in lines if not line.startswith("#"))
