@@ -42,8 +42,9 @@ class Command(NamedTuple):
 
 COMMANDS: dict[str, Command] = {
     "demo": Command("mdslib.cli.demo:demo_command", "Play a whole trading day against the local exchange."),
-    "import": Command("mdslib.cli.data:import_app", "Import recorded market data into the store."),
-    "data": Command("mdslib.cli.data:data_app", "List and inspect what the store holds."),
+    "import": Command("mdslib.cli.importing:import_app", "Import recorded market data into the store."),
+    "export": Command("mdslib.cli.importing:export_command", "Write stored data to a Parquet or CSV file."),
+    "data": Command("mdslib.cli.data:data_app", "List, compact, verify and inspect what the store holds."),
     "models": Command("mdslib.cli.models:models_command", "List the models that can be found by name."),
     "new-model": Command("mdslib.cli.models:new_model_command", "Write a new model from a template."),
     "check": Command("mdslib.cli.check:check_command", "Check that a model keeps the strategy contract."),

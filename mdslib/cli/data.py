@@ -43,7 +43,7 @@ def import_lean_command(
     """Import QuantConnect Lean's trades, quotes and bars; a day that is stored already is replaced."""
     from mdslib.store.lean import import_lean
 
-    opened = _opened(store)
+    opened = opened_store(store)
     reports = import_lean(path, symbol, opened, lambda report: typer.echo(str(report), err=bool(report.error)))
     failed = [report for report in reports if report.error]
     stored = [report for report in reports if not report.error and not report.skipped]
@@ -64,7 +64,7 @@ def list_command(
     """List what the store holds: one line a symbol, kind and day."""
     from mdslib.store.parquet import ParquetStore
 
-    opened = _opened(store)
+    opened = opened_store(store)
     rows = opened.list()
     if as_json:
         typer.echo(dumps(rows, indent=1))
@@ -91,7 +91,7 @@ def made_command(
     from mdslib.store.made import describe_made, made_day
     from mdslib.store.parquet import Source
 
-    opened = _opened(store)
+    opened = opened_store(store)
     instrument = parse_instrument(symbol)
     table = made_day(date, instrument.symbol, trades, seed)
     opened.write(table, instrument, parse_date(date), source=[Source(f"made, seed {seed}", "")])
@@ -108,7 +108,7 @@ def compact_command(
     """Bring a recorder's tapes into the store, a running day's too; it may be killed and repeated at any time."""
     from mdslib.store.compact import compact
 
-    reports = compact(_recorded(record), _opened(store, chunk), None if as_json else _say)
+    reports = compact(_recorded(record), opened_store(store, chunk), None if as_json else _say)
     if as_json:
         typer.echo(dumps([report._asdict() for report in reports], indent=1))
     failed = [report for report in reports if report.error]
@@ -124,7 +124,7 @@ def verify_command(
     """Read every part of the store, and name those that are damaged."""
     from mdslib.store.integrity import verify_store
 
-    opened = _opened(store)
+    opened = opened_store(store)
     found = list(verify_store(opened))
     bad = [part for part in found if part.error]
     if as_json:
@@ -152,7 +152,7 @@ def retain_command(
 
     reports = retain(
         _recorded(record),
-        _opened(store),
+        opened_store(store),
         days,
         dry_run=dry_run,
         progress=lambda report: typer.echo(str(report), err=report.failed),
@@ -174,7 +174,8 @@ def _recorded(record: Path | None) -> Path:
     return load_settings().record if record is None else record
 
 
-def _opened(store: Path | None, chunk: int | None = None) -> TickStore:
+def opened_store(store: Path | None, chunk: int | None = None) -> TickStore:
+    """Return the store that an option names, or the settings' one."""
     from mdslib.config import load_settings
     from mdslib.store.open import open_store
 

@@ -20,7 +20,7 @@ from mdslib.store.open import open_store
 from mdslib.store.tickstore import TickStore, day_bounds
 from mdslib.table import MarketData, Table, empty, merge
 
-_WORDS = {
+KINDS = {
     "trades": Kind.TRADE,
     "quotes": Kind.QUOTE,
     "bars": Kind.BAR,
@@ -268,7 +268,7 @@ def _wanted(word: str | Kind) -> Wanted:
         return Wanted(word, None)
     match = _WORD.fullmatch(word) if isinstance(word, str) else None
     if match is None:
-        raise ConfigError(f"load: kind {word!r} is not known. {did_you_mean(str(word), _WORDS)}")
+        raise ConfigError(f"load: kind {word!r} is not known. {did_you_mean(str(word), KINDS)}")
     kind = Kind[match[1].upper()]
     if kind not in _SPACED and match[2]:
         plain = f"{match[1]}s"
@@ -299,4 +299,4 @@ def _check_columns(columns: Sequence[str] | None, wanted: Sequence[Wanted]) -> N
             )
 
 
-__all__ = ["load", "regular_hours"]
+__all__ = ["KINDS", "load", "regular_hours"]

@@ -131,6 +131,14 @@ class Recorded:
             yield Rows(self.instruments[name], _table(found, kind), tuple(last))
 
 
+def tables_of(records: Records) -> Iterator[Table]:
+    """Yield a table a kind of one instrument's records, in order of arrival."""
+    for kind in STORED:
+        rows = records[records["kind"] == int(kind)]
+        if len(rows):
+            yield _table(rows, kind)
+
+
 def rest_of(reader: TapeReader) -> Iterator[Records]:
     """Yield, by segment, the records that no table holds, and those that have a text."""
     for segment in reader.segments:
@@ -157,4 +165,4 @@ def _table(records: Records, kind: Kind) -> Table:
     return Table(kind, columns | {"ts_event": found, "instrument": np.zeros(len(records), "<u2")})
 
 
-__all__ = ["DOOMED", "STORED", "DayTapes", "Recorded", "Rows", "find_days", "rest_of", "tape_bytes"]
+__all__ = ["DOOMED", "STORED", "DayTapes", "Recorded", "Rows", "find_days", "rest_of", "tables_of", "tape_bytes"]

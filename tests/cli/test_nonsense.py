@@ -17,6 +17,12 @@ DAY = ["--symbol", "SPY", "--date", "2025-06-12", "--store", "store"]
 # A call of each command that answers at once; `mds sim` and `mds demo`, which go on, are below.
 CALLS: dict[str, list[str]] = {
     "import lean": ["file", "--symbol", "SPY", "--store", "other"],
+    "import tardis": ["file", "--store", "other"],
+    "import lobster": ["file", "--store", "other"],
+    "import dbn": ["file", "--store", "other"],
+    "import capture": ["file", "--store", "other"],
+    "import csv": ["file", "--instrument", "SPY", "--column", "ts_event=t", "--store", "other"],
+    "export": ["out.csv", *DAY],
     "data ls": ["--store", "store"],
     "data compact": ["run", "--store", "store"],
     "data verify": ["--store", "store"],
