@@ -9,17 +9,21 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from mdslib.calendar import session
 from mdslib.clock import Clock, WallClock, monotonic_ns
 from mdslib.errors import FeedError, FeedRefused, MdsError
 from mdslib.events import RECORD, Kind
 from mdslib.feeds.alpaca_socket import CpquantFeed
 from mdslib.feeds.backoff import Backoff
+from mdslib.feeds.lull import Lull, Quiet
 from mdslib.instruments import Instrument
 from mdslib.protocols import Records
 from mdslib.recorder.source import PairState
+from mdslib.recorder.tape import DAY, date_of
 
 _CRYPTO = "/v1beta3/crypto/us"
 _REFUSED_FOR = 300.0  # s between two tries of what was refused for good: a plan may be changed
+_LOOK_EVERY = 1.0  # s
 _JOINED_WITHIN = 10.0  # s
 
 
@@ -43,8 +47,9 @@ class AlpacaSource:
     def __init__(
         self, instruments: Sequence[Instrument], places: Sequence[int], feed: str, url: str,
         tell: Callable[[str], None], clock: Clock | None = None, backoff: Backoff | None = None,
+        lull: Lull | None = None,
     ) -> None:  # fmt: skip
-        crypto = "/" in instruments[0].symbol
+        crypto = self._always = "/" in instruments[0].symbol
         self.instruments = tuple(instruments)
         self._places = np.array(places, np.uint16)
         self._clock, self._tell, self._backoff = clock or WallClock(), tell, backoff or Backoff()
@@ -56,6 +61,7 @@ class AlpacaSource:
         self._state, self._said = "connecting", ""
         self._losses = 0
         self._last = 0
+        self._lull = lull or Lull()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="alpaca", daemon=True)
 
@@ -72,7 +78,6 @@ class AlpacaSource:
         records = np.concatenate(parts)
         for kind, place in zip(records["kind"].tolist(), records["instrument"].tolist(), strict=True):
             self._counts[kind, place] += 1
-        self._last = max(self._last, int(records["ts_event"].max()))
         return records
 
     def states(self) -> dict[str, PairState]:
@@ -94,8 +99,27 @@ class AlpacaSource:
     async def run(self) -> None:
         """Keep the connection until `close`."""
         self._thread.start()
+        looked = 0
         while self._thread.is_alive():
             await asyncio.sleep(0.1)
+            if monotonic_ns() - looked > _LOOK_EVERY * 1e9:
+                looked = monotonic_ns()
+                self._watch()
+
+    def _watch(self) -> None:
+        """Cut a connection that is open but mute; a quiet market is told from it by the day's longest lull."""
+        feed = self._feed
+        trading = self._state == "live" and self._trading()
+        if self._lull.look(feed.silence, feed.frames, trading=trading) is Quiet.MUTE:
+            feed.drop(f"nothing came for {feed.silence:.0f} s")
+            self._lull.began()
+
+    def _trading(self) -> bool:
+        if self._always:
+            return True
+        now = self._clock.now()
+        hours = session(date_of(now // DAY))
+        return hours is not None and hours.open <= now < hours.close
 
     async def close(self) -> None:
         """End the thread."""
@@ -123,6 +147,7 @@ class AlpacaSource:
         if len(records):
             records = records.copy()
             records["instrument"] = self._places[records["instrument"]]
+            self._last = max(self._last, int(records["ts_event"].max()))
             self._taken.append(records)
 
     def _lost(self, why: str, *, refused: bool) -> None:

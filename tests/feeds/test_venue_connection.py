@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from mdslib.feeds import venue_connection
 from mdslib.feeds.backoff import Backoff
 from mdslib.feeds.endpoints import ENDPOINTS, Channel, endpoint
 from mdslib.feeds.pairs import Pairs
-from mdslib.feeds.replay import decoder_for
+from mdslib.feeds.replay import decoder_for, replay_capture
 from mdslib.feeds.venue_connection import VenueConnection
 from mdslib.protocols import Records
 from mdslib.sim.venues.made import MAKERS, made_capture
@@ -82,6 +83,24 @@ def test_what_a_venue_sends_over_a_socket_is_what_its_decoder_gives(venue: str) 
     assert sum(tally.ignored for tally in tallies.values()) == 0
     assert [tallies[pair].snapshots for pair in PAIRS[venue]] == [1, 1]
     assert told == []
+
+
+@pytest.mark.parametrize("capture", ["bitfinex_20210417", "bitmex_20210722", "coinbase_20210417", "kraken_20210417"])
+def test_a_recorded_market_comes_over_a_socket_as_it_was(capture: str, shared_data: Path) -> None:
+    report = replay_capture(shared_data / capture)
+    pairs = [pair for pair in report.symbols if report.pairs[pair].book is not None]
+    with running(VenueServer.of_capture(shared_data / capture, speed=0.0)) as run:
+        connection = connect(run.server.venue, run, [], pairs)
+        records = asyncio.run(listen(connection, lambda: run.sent))
+    assert len(records) == report.records
+    tallies = connection.tallies().values()
+    assert sum(tally.ignored + tally.checksums_bad + tally.sequence_gaps for tally in tallies) == 0
+    for place, pair in enumerate(pairs):
+        ours, theirs = on_grid(None, records[records["instrument"] == place]), report.pairs[pair].book
+        assert theirs is not None
+        ours.apply(records[records["instrument"] == place])
+        assert repr(ours) == repr(theirs)
+        assert ours.top(50).bid_size.tolist() == theirs.top(50).bid_size.tolist()
 
 
 @pytest.mark.parametrize("venue", sorted(MAKERS))

@@ -1,0 +1,143 @@
+"""Alpaca's stream in a recorder: its places, its gaps, and a venue that refuses."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.server import ServerConnection, serve
+
+from mdslib.events import Kind
+from mdslib.feeds.backoff import Backoff
+from mdslib.feeds.lull import Lull
+from mdslib.instruments import Instrument
+from mdslib.protocols import Records
+from mdslib.recorder.alpaca_source import AlpacaSource
+from tests.venue_servers import PATIENCE, until_async
+
+Script = Callable[[ServerConnection], None]
+TRADE = {"T": "t", "S": "KO", "i": 7, "x": "V", "p": 60.5, "s": 3, "t": "2026-11-20T15:00:00Z", "c": ["@"], "z": "A"}
+
+
+@pytest.fixture(autouse=True)
+def _keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALPACA_DATA_PUBLIC_KEY", "AKtest")
+    monkeypatch.setenv("ALPACA_DATA_SECRET_KEY", "never-seen")
+
+
+def say(connection: ServerConnection, message: dict[str, Any]) -> None:
+    connection.send(json.dumps([message]))
+
+
+def welcome(connection: ServerConnection) -> None:
+    say(connection, {"T": "success", "msg": "connected"})
+    connection.recv(PATIENCE)
+    say(connection, {"T": "success", "msg": "authenticated"})
+    for _ in range(2):
+        asked = json.loads(connection.recv(PATIENCE))
+        say(connection, {"T": "subscription"} | {key: each for key, each in asked.items() if key != "action"})
+
+
+@pytest.fixture
+def alpaca() -> Iterator[Callable[[Script], str]]:
+    """Start a server whose connections run a script; gives its address."""
+    running: list[tuple[Any, threading.Thread]] = []
+
+    def start(script: Script) -> str:
+        def handle(connection: ServerConnection) -> None:
+            try:
+                script(connection)
+            except (ConnectionClosed, TimeoutError):
+                return
+
+        server = serve(handle, "127.0.0.1", 0, compression=None)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        running.append((server, thread))
+        return f"ws://127.0.0.1:{server.socket.getsockname()[1]}"
+
+    yield start
+    for server, thread in running:
+        server.shutdown()
+        thread.join(PATIENCE)
+
+
+def record(source: AlpacaSource, done: Callable[[list[Records]], bool]) -> Records:
+    """Run a source until `done`, and return its records."""
+    taken: list[Records] = []
+
+    def look() -> bool:
+        taken.append(source.take())
+        return done([part for part in taken if len(part)])
+
+    async def main() -> None:
+        task = asyncio.create_task(source.run())
+        await until_async(look)
+        await source.close()
+        await task
+
+    asyncio.run(main())
+    return np.concatenate([*taken, source.take()])
+
+
+def make(url: str, told: list[str], lull: Lull | None = None) -> AlpacaSource:
+    instruments = [Instrument("SPY"), Instrument("KO")]
+    backoff = Backoff(0.01, 0.01)
+    return AlpacaSource(instruments, [4, 2], "iex", url, told.append, backoff=backoff, lull=lull)
+
+
+def test_trades_bear_the_places_of_the_recording_and_a_loss_is_a_gap(alpaca: Callable[[Script], str]) -> None:
+    def script(connection: ServerConnection) -> None:
+        welcome(connection)
+        say(connection, TRADE)
+        connection.close()
+
+    told: list[str] = []
+    source = make(alpaca(script), told)
+    records = record(source, lambda parts: sum((part["kind"] == Kind.GAP).any() for part in parts) >= 1)
+    trade = records[records["kind"] == Kind.TRADE][0]
+    assert (trade["instrument"].item(), trade["f0"].item(), trade["i0"].item()) == (2, 60.5, 3)
+    gaps = records[records["kind"] == Kind.GAP]
+    assert gaps["instrument"][:2].tolist() == [4, 2]
+    assert gaps["i0"][0] == trade["ts_event"]
+    assert "alpaca: Alpaca data stream ended" in told[0]
+    states = source.states()
+    assert states["KO"].trades == (records["kind"] == Kind.TRADE).sum()
+    assert states["KO"].losses >= 1
+    assert "never-seen" not in "".join(told)
+
+
+def test_a_refusal_for_good_is_told_once_and_shown(alpaca: Callable[[Script], str]) -> None:
+    def script(connection: ServerConnection) -> None:
+        say(connection, {"T": "success", "msg": "connected"})
+        connection.recv(PATIENCE)
+        say(connection, {"T": "error", "code": 402, "msg": "auth failed"})
+        connection.recv(PATIENCE)
+
+    told: list[str] = []
+    source = make(alpaca(script), told)
+    record(source, lambda parts: source.states()["SPY"].state == "refused")
+    assert "error 402 'auth failed'" in source.states()["KO"].said
+    assert len(told) == 1
+
+
+def test_an_open_connection_that_is_mute_is_cut(
+    alpaca: Callable[[Script], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mdslib.recorder.alpaca_source._LOOK_EVERY", 0.01)
+    monkeypatch.setattr(AlpacaSource, "_trading", lambda self: True)
+
+    def script(connection: ServerConnection) -> None:
+        welcome(connection)
+        connection.recv(PATIENCE)
+
+    told: list[str] = []
+    source = make(alpaca(script), told, Lull(floor=0.05))
+    record(source, lambda parts: source.states()["SPY"].losses >= 1)
+    assert "nothing came for" in told[0]

@@ -1,0 +1,150 @@
+"""A venue's events on their way to the tape: days, clocks that are set, books that can't be trusted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mdslib.events import RECORD, BookFlag, Kind
+from mdslib.protocols import Records
+from mdslib.recorder import books as books_module
+from mdslib.recorder.plan import Mode
+from mdslib.recorder.source import PairState
+from mdslib.recorder.tape import DAY, VenueTape
+from mdslib.recorder.venue import VenueRecording
+from tests.recorder.conftest import plan
+
+MIDNIGHT = 20_778 * DAY  # 2026-11-21
+SECOND = 1_000_000_000
+
+
+class Fixed:
+    """A source that gives what a test puts in."""
+
+    received = 0
+
+    def __init__(self) -> None:
+        self.records: list[Records] = []
+        self.asked: list[tuple[str, str]] = []
+
+    def put(self, *times: int, kind: Kind = Kind.TRADE, **fields: object) -> None:
+        records = np.zeros(len(times), RECORD)
+        records["kind"], records["ts_init"], records["ts_event"] = int(kind), times, times
+        for name, value in fields.items():
+            records[name] = value
+        self.records.append(records)
+
+    def take(self) -> Records:
+        found = np.concatenate(self.records) if self.records else np.zeros(0, RECORD)
+        self.records = []
+        return found
+
+    def states(self) -> dict[str, PairState]:
+        return {"XBT/USD": PairState()}
+
+    def resync(self, pair: str, why: str) -> None:
+        self.asked.append((pair, why))
+
+    def flush(self) -> None:
+        """Nothing is kept beside."""
+
+    async def run(self) -> None:
+        """Nothing to wait for."""
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+def recording(out: Path, source: Fixed, mode: Mode = Mode.LIGHT) -> VenueRecording:
+    made = plan(out, "kraken:XBT/USD", mode=mode)
+    instruments = [each.instrument() for each in made.wanted]
+    tape = VenueTape(out / "kraken", "tape", instruments, "light", "write", lambda line: None)
+    return VenueRecording(made, made.wanted, [source], tape)
+
+
+def counts(out: Path) -> dict[str, int]:
+    from mdslib.store.tapefile import TapeReader
+
+    found = {}
+    for folder in sorted((out / "kraken").glob("*/tape")):
+        with TapeReader(folder) as tape:
+            found[folder.parent.name] = int((tape.records()["kind"] == Kind.TRADE).sum())
+    return found
+
+
+def test_a_batch_over_midnight_goes_to_two_days(out: Path) -> None:
+    source = Fixed()
+    venue = recording(out, source)
+    source.put(MIDNIGHT - 2, MIDNIGHT - 1, MIDNIGHT, MIDNIGHT + 1, MIDNIGHT + 2)
+    assert venue.close(MIDNIGHT + 3)
+    assert counts(out) == {"2026-11-20": 2, "2026-11-21": 3}
+
+
+def test_a_clock_that_is_set_back_a_little_does_not_change_the_day(out: Path) -> None:
+    source = Fixed()
+    venue = recording(out, source)
+    for time in (MIDNIGHT - 1, MIDNIGHT, MIDNIGHT - 5 * SECOND, MIDNIGHT + 1):
+        source.put(time)
+        venue.turn(time)
+    assert venue.close(MIDNIGHT + 2)
+    assert counts(out) == {"2026-11-20": 1, "2026-11-21": 3}
+
+
+def test_a_clock_that_jumps_far_takes_the_day_with_it_and_loses_nothing(out: Path) -> None:
+    source = Fixed()
+    venue = recording(out, source)
+    for time in (MIDNIGHT, MIDNIGHT + 400 * DAY, MIDNIGHT + 1, MIDNIGHT - 3 * DAY, MIDNIGHT + 2):
+        source.put(time)
+        venue.turn(time)
+    assert venue.close(MIDNIGHT + 3)
+    assert counts(out) == {"2026-11-18": 1, "2026-11-21": 3, "2027-12-26": 1}
+
+
+def level(source: Fixed, side: BookFlag | int, price: float, size: int, *flags: BookFlag) -> None:
+    flag = int(side)
+    for each in flags:
+        flag |= int(each)
+    source.put(MIDNIGHT, kind=Kind.BOOK_DELTA, f0=price, i0=size, flag=flag)
+
+
+def test_a_book_that_stays_crossed_and_one_with_nonsense_are_asked_for_anew(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Fixed()
+    venue = recording(out, source, Mode.FULL)
+    level(source, 0, np.nan, 0, BookFlag.SNAPSHOT, BookFlag.CLEAR)
+    level(source, 0, 101.0, 5, BookFlag.SNAPSHOT)
+    level(source, BookFlag.ASK, 100.0, 5, BookFlag.SNAPSHOT, BookFlag.LAST)
+    venue.turn(MIDNIGHT)
+    assert source.asked == []
+    assert venue.feeds(MIDNIGHT)[0]["book"] == "crossed"
+    monkeypatch.setattr(books_module, "CROSSED_FOR", 0.0)
+    level(source, 0, 101.0, 6, BookFlag.LAST)
+    venue.turn(MIDNIGHT)
+    assert [(pair, why[:15]) for pair, why in source.asked] == [("XBT/USD", "its best bid 10")]
+    level(source, 0, np.nan, 0, BookFlag.SNAPSHOT, BookFlag.CLEAR, BookFlag.LAST)
+    level(source, 0, 90.0, -6, BookFlag.LAST)
+    venue.turn(MIDNIGHT)
+    assert "a size must be >= 0, received -6" in source.asked[1][1]
+    venue.close(MIDNIGHT)
+
+
+def test_from_a_gap_to_the_next_image_a_book_is_not_trusted(out: Path) -> None:
+    source = Fixed()
+    venue = recording(out, source, Mode.FULL)
+    level(source, 0, np.nan, 0, BookFlag.SNAPSHOT, BookFlag.CLEAR)
+    level(source, 0, 101.0, 5, BookFlag.SNAPSHOT, BookFlag.LAST)
+    venue.turn(MIDNIGHT)
+    assert venue.books is not None
+    assert len(venue.books.images(MIDNIGHT)) == 2
+    source.put(MIDNIGHT, kind=Kind.GAP)
+    venue.turn(MIDNIGHT)
+    assert venue.feeds(MIDNIGHT)[0]["book"] == "not trusted"
+    assert len(venue.books.images(MIDNIGHT)) == 0
+    level(source, 0, np.nan, 0, BookFlag.SNAPSHOT, BookFlag.CLEAR)
+    level(source, 0, 102.0, 5, BookFlag.SNAPSHOT, BookFlag.LAST)
+    venue.turn(MIDNIGHT)
+    assert venue.books.images(MIDNIGHT)["f0"][1] == 102.0
+    venue.close(MIDNIGHT)
