@@ -29,7 +29,7 @@ KERNELS = $(wildcard $(addprefix tests/,strategy backtesting book feeds/test_alp
 	test_account.py test_risk.py test_matching.py test_stats.py test_bars.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test demo lab bench fuzz docs lint cover lock clean
+.PHONY: help setup test demo lab bench fuzz soak docs lint cover lock clean
 
 help: ## list these targets
 	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-7s %s\n", $$1, $$2}'
@@ -69,6 +69,9 @@ bench: setup ## print the speed table
 
 fuzz: setup ## a million damaged inputs to everything that reads the outside; FUZZ=90000 for each of its tests
 	MDSLIB_FUZZ=$(or $(FUZZ),90000) $(PY) -m pytest -q tests/fuzz
+
+soak: setup ## 20 million events in bursts through a session, with flat memory; EVENTS=20000000
+	MDSLIB_SOAK=$(or $(EVENTS),20000000) $(PY) -m pytest -q -s tests/live/test_soak.py
 
 docs: setup ## build the documentation; a warning is an error
 	$(PY) -m sphinx -W --keep-going -q -b html docs docs/_build/html
