@@ -69,12 +69,6 @@ class BucketFiles:
         """Return its length in bytes."""
         return int(self._info(path).size)
 
-    def remove(self, path: str) -> None:
-        """Remove it."""
-        with _Clear(self.name(path)):
-            if self.has(path):
-                self._s3.delete_file(f"{self.root}/{path}")
-
     def find(self, pattern: str) -> Iterator[Found]:
         """Yield the objects whose path matches, in order of path."""
         from pyarrow.fs import FileSelector

@@ -39,9 +39,6 @@ class Files(Protocol):
     def size(self, path: str) -> int:
         """Return its length in bytes."""
 
-    def remove(self, path: str) -> None:
-        """Remove it; harmless where there is none."""
-
     def find(self, pattern: str) -> Iterator[Found]:
         """Yield the files whose path matches, a ``*`` standing for one name or a part of it, in order of path."""
 
@@ -87,10 +84,6 @@ class LocalFiles:
     def size(self, path: str) -> int:
         """Return its length in bytes."""
         return (self.root / path).stat().st_size
-
-    def remove(self, path: str) -> None:
-        """Remove it."""
-        (self.root / path).unlink(missing_ok=True)
 
     def find(self, pattern: str) -> Iterator[Found]:
         """Yield the files whose path matches, in order of path."""
