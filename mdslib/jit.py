@@ -8,7 +8,6 @@ caches: a cached leaf goes on serving old code after something that it calls has
 from __future__ import annotations
 
 import gc
-import mmap
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -158,27 +157,6 @@ def records(count: int, dtype: np.dtype[Any]) -> Records:
     would slow a compiled call, so only uncompiled runs get them.
     """
     return as_records(np.zeros(count, dtype))
-
-
-def zeros(count: int, dtype: np.dtype[Any]) -> np.ndarray:
-    """Return zeros of which only those that are looked at cost anything.
-
-    `numpy.zeros` asks the C library, which clears up to 32 MB by hand once such a block was freed before: 2 ms a run.
-    """
-    memory = mmap.mmap(-1, max(count * dtype.itemsize, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        memory.madvise(mmap.MADV_HUGEPAGE)
-    return np.frombuffer(memory, dtype, count)
-
-
-def room(count: int, dtype: np.dtype[Any]) -> Records:
-    """Return records that hold nothing in particular, to be written before they are read.
-
-    The C library hands out less than 32 MB again as it was, which spares the kernel's clearing of pages. More than that
-    comes from the kernel in any case: then in large pages.
-    """
-    small = count * dtype.itemsize < 32_000_000
-    return as_records(np.empty(count, dtype) if small else zeros(count, dtype))
 
 
 def as_records(array: np.ndarray[Any, Any]) -> Records:

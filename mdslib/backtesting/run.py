@@ -17,7 +17,6 @@ from mdslib.errors import ConfigError, DataError, ModelError, ModelRaised
 from mdslib.events import Kind
 from mdslib.instruments import Instrument, parse_instrument
 from mdslib.jit import as_records, collecting_later, records
-from mdslib.jit import room as spacious
 from mdslib.matching import (
     FILL,
     NO_FEES,
@@ -30,6 +29,7 @@ from mdslib.matching import (
     parse_rules,
     with_room,
 )
+from mdslib.memory import room
 from mdslib.protocols import Records
 from mdslib.risk import Limits, make_limits
 from mdslib.strategy.contract import Strategy
@@ -271,8 +271,8 @@ class _Run:
         self.core: Core = new_core(data.instruments, limits, hours, cash=cash)
         self.state = state_of(strategy, params)
         self.books: Books = new_books(count, cash)
-        room = max(0, self.market.count // 4 + ROOM) + MARGIN + 2 * count  # untouched pages cost nothing
-        self.out, self.fills = spacious(room, DECISION), spacious(room, FILL)
+        most = max(0, self.market.count // 4 + ROOM) + MARGIN + 2 * count  # untouched pages cost nothing
+        self.out, self.fills = room(most, DECISION), room(most, FILL)
         self.grown = (-1, 0)  # row at which room was last asked for, and the decisions that there were then
         self.cursor = new_cursor()
         self.at = self.cursor[0]

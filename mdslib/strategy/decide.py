@@ -296,7 +296,8 @@ def release(
     if closing:
         if a.buys != 0.0 or a.sells != 0.0 or a.position == 0.0:
             return n
-        qty = at_once(limits, account, k, decimal(-a.position))
+        left = decimal(-a.position)
+        qty = at_once(limits, account, k, left)
     else:
         qty = decimal(a.parked)
         if a.position * qty < 0.0:

@@ -9,7 +9,7 @@ import numpy as np
 
 from mdslib.errors import DataError
 from mdslib.events import SCHEMAS, Kind
-from mdslib.jit import zeros
+from mdslib.memory import zeros
 from mdslib.strategy.contract import Strategy
 from mdslib.strategy.driver import COLUMNS, MarkColumns, TimerColumns, event_columns
 from mdslib.strategy.timers import TimerSpec, schedule

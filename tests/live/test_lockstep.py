@@ -193,7 +193,8 @@ def test_pairs_zscore_on_part_of_a_real_day_of_two_stocks(rules: str, shared_dat
     assert report.figures()["events"] == len(part) > 1_000
     assert set(tested.fills["instrument"]) == {0, 1}
     assert len(tested.fills) > 100
-    assert tested.denials().keys() == {"ORDER_RATE"}
+    # No trade comes after these 30 s, so going flat is not filled, and at the close it is denied.
+    assert tested.denials().keys() - {"SESSION"} == {"ORDER_RATE"}
     assert (tested.rejected > 0) is (rules == "alpaca")
     assert_same_fills(report, tested)
 
