@@ -23,7 +23,7 @@ from mdslib.feeds.endpoints import EVERYTHING, Channel, Endpoint
 from mdslib.feeds.lull import Lull, Quiet
 from mdslib.feeds.pairs import Pairs
 from mdslib.feeds.replay import decoder_for
-from mdslib.feeds.venue import CONNECTION, Outcome, Resync, Tally, VenueDecoder, add
+from mdslib.feeds.venue import CONNECTION, Outcome, Resync, Tally, Unread, VenueDecoder, add
 from mdslib.protocols import Records
 
 if TYPE_CHECKING:
@@ -326,13 +326,19 @@ class VenueConnection:
             else:
                 self._begin_resync(now, resync)
         for refusal in now.decoder.refusals:
-            self.counts.refusals += 1
-            for pair in [pair for pair in self.pairs if pair == refusal.pair or f'"{pair}"' in refusal.text] or [
-                pair for pair in self.pairs if pair in refusal.text
-            ]:
-                self.health[pair].state, self.health[pair].refusal = "refused", refusal.why
-            self._tell(f"{self.endpoint.dialect}: the venue {refusal.why}: {refusal.text[:200]}")
+            self._refused(refusal)
         now.decoder.refusals.clear()
+
+    def _refused(self, refusal: Unread) -> None:
+        """Note what the venue does not want; the same words about the same pairs are told once."""
+        self.counts.refusals += 1
+        named = [pair for pair in self.pairs if pair == refusal.pair or f'"{pair}"' in refusal.text]
+        named = named or [pair for pair in self.pairs if pair in refusal.text]
+        known = bool(named) and all(self.health[pair].refusal == refusal.why for pair in named)
+        for pair in named:
+            self.health[pair].state, self.health[pair].refusal = "refused", refusal.why
+        if not known:
+            self._tell(f"{self.endpoint.dialect}: the venue {refusal.why}: {refusal.text[:200]}")
 
     def _begin_resync(self, now: _State, resync: Resync) -> None:
         health = self.health.get(resync.pair)
