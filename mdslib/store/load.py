@@ -184,7 +184,9 @@ def _days(
         if (skip or kind in _SELDOM) and not store.has(instrument, kind, session.date, interval):
             continue
         if interval not in YEARLY:
-            yield session, store.read(instrument, kind, session.date, columns, interval=interval)
+            table, body = store.day(instrument, kind, session.date, columns, interval=interval)
+            _check_lot(instrument, body["instrument"]["lot"], session.date)
+            yield session, table
             continue
         year = session.date.year
         if year not in years:
@@ -193,6 +195,15 @@ def _days(
         if not len(rows) and not skip:
             rows = store.read(instrument, kind, session.date, columns, interval=interval)  # says what is missing
         yield session, rows
+
+
+def _check_lot(instrument: Instrument, lot: float, date: datetime.date) -> None:
+    """Refuse a day whose sizes count something else: nobody would see it in the numbers."""
+    if lot != instrument.lot:
+        raise DataError(
+            f"load: the sizes of {instrument.id} on {date} are counted in lots of {lot:g}, and elsewhere in"
+            f" {instrument.lot:g}; load them apart, or import them again with one lot"
+        )
 
 
 def _sessions(

@@ -78,7 +78,7 @@ class TickStore:
         label = label_of(table.kind, interval)
         key = key_of(label, instrument, period_of(label, date))
         if "year" in key.period and self.parts.has(key):
-            whole = self._read(key, None)
+            whole = self._part(key, None).table
             start, end = day_bounds(table.kind, instrument, date)
             table = merge([whole.between(0, start), table, whole.between(end, 2**63 - 1)])
         self._write(key, table, instrument, source, extra or {})
@@ -108,19 +108,31 @@ class TickStore:
         columns : sequence of str, optional
             Load only these (times and instrument always come along).
         """
+        return self.day(instrument, kind, date, columns, interval=interval).table
+
+    def day(
+        self,
+        instrument: Instrument,
+        kind: Kind,
+        date: datetime.date,
+        columns: Sequence[str] | None = None,
+        *,
+        interval: str | None = None,
+    ) -> Part:
+        """Return one day as `read` does, and what its part says of itself."""
         key = self._key(instrument, kind, date, interval)
-        table = self._read(key, columns)
+        table, body = self._part(key, columns)
         if "year" in key.period:
             table = table.between(*day_bounds(kind, instrument, date))
             if not len(table):
                 raise self._absent(instrument, key.label, date)
-        return table
+        return Part(table, body)
 
     def read_year(
         self, instrument: Instrument, date: datetime.date, interval: str, columns: Sequence[str] | None = None
     ) -> Table:
         """Return the bars of an hour or a day of the year that `date` lies in."""
-        return self._read(self._key(instrument, Kind.BAR, date, interval), columns)
+        return self._part(self._key(instrument, Kind.BAR, date, interval), columns).table
 
     def has(self, instrument: Instrument, kind: Kind, date: datetime.date, interval: str | None = None) -> bool:
         """Tell whether there is a part for that day (or its year)."""
@@ -166,9 +178,7 @@ class TickStore:
 
     def part(self, key: Key) -> Part:
         """Return a part as it lies, its rows held against what it says of itself."""
-        part = self.parts.read(key, set(SCHEMAS[parse_label(key.label)[0]]))
-        check_rows(part.table, part.body, f"{key.folder} of {self.where}")
-        return part
+        return self._part(key, None)
 
     def _key(self, instrument: Instrument, kind: Kind, date: datetime.date, interval: str | None) -> Key:
         label = label_of(kind, interval)
@@ -189,10 +199,10 @@ class TickStore:
         }
         self.parts.write(key, table, body | {"digest": digest_of(table, body)})
 
-    def _read(self, key: Key, columns: Sequence[str] | None) -> Table:
+    def _part(self, key: Key, columns: Sequence[str] | None) -> Part:
         part = self.parts.read(key, _wanted(parse_label(key.label)[0], columns))
         check_rows(part.table, part.body, f"{key.folder} of {self.where}")
-        return part.table
+        return part
 
     def _absent(self, instrument: Instrument, label: str, date: datetime.date) -> DataError:
         """Say what there is instead."""

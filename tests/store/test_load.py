@@ -218,3 +218,26 @@ def test_a_day_whose_rows_all_lie_outside_regular_hours_is_an_error_and_no_empty
         " 2013-10-08T08:00:00 to 2013-10-08T23:59:59 UTC; pass extended=True (--extended), or import the day again"
     )
     assert len(load("SPY", DAY, store=store, extended=True)) == 2
+
+
+def test_days_whose_sizes_are_counted_in_different_lots_are_not_mixed(tmp_path: Path) -> None:
+    store = ParquetStore(tmp_path)
+    midnight = 1_381_190_400 * SECOND
+    for number, lot in enumerate((1e-8, 1e-4)):
+        pair = Instrument("BTC-USD", "coinbase", 0.01, lot, "USD", "24/7")
+        rows = trades([midnight + number * 86_400 * SECOND], [1.5], [1])
+        store.write(rows, pair, DAY + datetime.timedelta(days=number))
+    assert len(load("coinbase:BTC-USD", DAY, store=store)) == 1
+    with pytest.raises(DataError) as error:
+        load("coinbase:BTC-USD", (DAY, DAY + datetime.timedelta(days=1)), store=store)
+    assert str(error.value).startswith(
+        "load: the sizes of coinbase:BTC-USD on 2013-10-09 are counted in lots of 0.0001, and elsewhere in"
+    )
+
+
+def test_the_settings_may_name_a_bucket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MDS_STORE", "s3://ticks/store")
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
+    with pytest.raises(ConfigError, match="a bucket needs AWS_ACCESS_KEY_ID"):
+        mdslib.load("SPY", "2013-10-08")
