@@ -1,4 +1,4 @@
-"""The HTTP session below alpaca-py: every call is bounded in time and rate, and no refused call is sent again.
+"""The HTTP session below alpaca-py: every call is bounded in time and rate, and no order is sent again.
 
 alpaca-py has no time limit and repeats any call, a POST too, on 429 and 504. It does so when it sees the answer; so
 this session raises before it can.
@@ -19,6 +19,8 @@ from urllib3 import HTTPConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ProxyError, SSLError
 
 from mdslib.brokers.allowance import Allowance
+
+ASKED = 3  # times for a question that is refused for its rate
 
 
 class HttpRefused(Exception):
@@ -75,7 +77,7 @@ class BoundedSession(requests.Session):
             self.mount(scheme, HTTPAdapter(pool_connections=1, pool_maxsize=16, max_retries=0))
 
     def request(self, method: Any, url: Any, *args: Any, **options: Any) -> requests.Response:
-        """Send one request, once.
+        """Send one request, once; a question that is refused for its rate is asked again once the pause is over.
 
         Raises
         ------
@@ -85,9 +87,12 @@ class BoundedSession(requests.Session):
             If no answer came.
         """
         options.setdefault("timeout", self._timeout)
-        self._allowance.wait(urgent=method == "DELETE")
-        answer = super().request(method, url, *args, **options)
-        self._allowance.answered(answer.status_code, answer.headers)
+        for _ in range(ASKED if method == "GET" else 1):
+            self._allowance.wait(urgent=method == "DELETE")
+            answer = super().request(method, url, *args, **options)
+            self._allowance.answered(answer.status_code, answer.headers)
+            if answer.status_code != 429:
+                break
         if answer.status_code >= 300:  # a redirection is no answer either: alpaca-py forbids to follow it
             raise HttpRefused(answer.status_code, answer.content)
         return answer

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mdslib.brokers.allowance import LONGEST_PAUSE, Allowance
 from mdslib.brokers.alpaca import AlpacaBroker
 from mdslib.clock import monotonic_ns, wall_ns
-from mdslib.errors import OrderRejected
+from mdslib.errors import BrokerError, OrderRejected
 from mdslib.events import TimeInForce
 from mdslib.protocols import NewOrder
 
@@ -143,6 +143,19 @@ def test_the_broker_waits_as_long_as_a_429_says_before_its_next_call(host) -> No
     broker.submit(BUY)
     assert monotonic_ns() - refused > 0.9 * SECOND
     assert len(host.asked) == 2, "nothing is sent twice by itself"
+    broker.close()
+
+
+def test_a_question_that_is_refused_for_its_rate_is_asked_again_and_given_up_in_the_end(host) -> None:
+    broker = AlpacaBroker(host.url)
+    host.add({"message": "rate limit exceeded"}, 429, Retry_After="0")
+    host.add([])
+    assert broker.positions() == {}
+    for _ in range(3):
+        host.add({"message": "rate limit exceeded"}, 429, Retry_After="0")
+    with pytest.raises(BrokerError, match="HTTP 429"):
+        broker.positions()
+    assert len(host.asked) == 5
     broker.close()
 
 
