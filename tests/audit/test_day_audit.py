@@ -41,11 +41,17 @@ def every_eleventh(trade, state, account, p):
 '''
 
 
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the model's file; in one place, since a model elsewhere is compiled anew."""
+    made = tmp_path_factory.mktemp("models") / "every_eleventh.py"
+    made.write_text(MODEL)
+    return made
+
+
 @pytest.fixture
-def run_dir(tmp_path: Path) -> Path:
+def run_dir(tmp_path: Path, file: Path) -> Path:
     """Return the folder of a small run, as the live session leaves it."""
-    file = tmp_path / "every_eleventh.py"
-    file.write_text(MODEL)
     model = find_model(file)
     header = header_of(model, parameters={"modulus": 11}, source=str(file))
     return write_run(tmp_path / "runs" / "20131008", header)
