@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mdslib.errors import DataError
+from mdslib.errors import ConfigError, DataError
 from mdslib.store.tickstore import TickStore
 from mdslib.strictjson import dumps
 
@@ -103,11 +104,16 @@ def compact_command(
     record: RecordArgument = None,
     store: StoreOption = None,
     chunk: Annotated[int, typer.Option(help="Rows that a reader decodes at once.", min=1_000)] = 100_000,
+    every: Annotated[str, typer.Option(help="Go on until a signal, once in so long: 15m, 1h.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list, one object a venue and day.")] = False,
 ) -> None:
     """Bring a recorder's tapes into the store, a running day's too; it may be killed and repeated at any time."""
     from mdslib.store.compact import compact
 
+    if every:
+        if as_json:
+            raise ConfigError("--json prints one list, and --every goes on; leave one of them out")
+        _compact_for_ever(_recorded(record), lambda: opened_store(store, chunk), every)
     reports = compact(_recorded(record), opened_store(store, chunk), None if as_json else _say)
     if as_json:
         typer.echo(dumps([report._asdict() for report in reports], indent=1))
@@ -162,6 +168,23 @@ def retain_command(
     failed = [report for report in reports if report.failed]
     if failed:
         raise DataError(f"the tapes of {len(failed)} of {len(reports)} days stay, although they are old; see above")
+
+
+def _compact_for_ever(record: Path, store: Callable[[], TickStore], every: str) -> None:
+    """Compact again and again; what fails once, as a bucket that is away, is told and tried again the next time."""
+    from threading import Event
+
+    from mdslib.clock import WallClock
+    from mdslib.store.compact import compact
+    from mdslib.strategy.timers import duration_ns
+
+    pause, clock, never = duration_ns(every), WallClock(), Event()
+    while True:
+        try:
+            compact(record, store(), lambda report: None if report.unchanged else _say(report))
+        except DataError as error:
+            typer.echo(f"mds: {error}; tried again in {every}", err=True)
+        clock.wait(never, clock.now() + pause)
 
 
 def _say(report: Compacted) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 import mdslib
 from mdslib.calendar import session
 from mdslib.cli import run
+from mdslib.clock import WallClock
 from mdslib.errors import DataError
 from mdslib.events import RECORD, Kind
 from mdslib.feeds.replay import replay_capture
@@ -231,3 +233,28 @@ def test_a_capture_of_kraken_comes_back_bit_for_bit(shared_data: Path, tmp_path:
             assert table.equals(expected(records, place, table.kind))
             counted += len(table)
     assert counted == len(records) == 11_783
+
+
+def test_the_command_goes_on_and_a_failure_is_told_and_tried_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, tape = str(tmp_path / "store"), tmp_path / "record/tape"
+    tape.parent.mkdir()
+    waits: list[int] = []
+
+    def wait(clock: WallClock, event: threading.Event, until: int) -> bool:
+        """Stand for the pause: after the first one there is a tape, the third is ended by a person."""
+        waits.append(until - clock.now())
+        if len(waits) == 1:
+            make_tape(tape, made_records(50))
+        if len(waits) == 3:
+            raise KeyboardInterrupt
+        return False
+
+    monkeypatch.setattr(WallClock, "wait", wait)
+    assert run(["data", "compact", str(tmp_path / "record"), "--store", store, "--every", "15m"]) == 130
+    out, err = capsys.readouterr()
+    assert "holds no recorder's tape; give the folder that `mds record` writes to; tried again in 15m" in err
+    assert out.count("kraken 2021-04-17: ") == 1  # what has not changed is not told again
+    assert all(0 < pause <= 900 * 10**9 for pause in waits)
+    assert run(["data", "compact", str(tmp_path / "record"), "--store", store, "--every", "15m", "--json"]) == 2
