@@ -42,6 +42,7 @@ class Command(NamedTuple):
 
 COMMANDS: dict[str, Command] = {
     "demo": Command("mdslib.cli.demo:demo_command", "Play a whole trading day against the local exchange."),
+    "rehearse": Command("mdslib.cli.rehearse:rehearse_command", "Play faults to a live session; tell what it lost."),
     "import": Command("mdslib.cli.importing:import_app", "Import recorded market data into the store."),
     "export": Command("mdslib.cli.importing:export_command", "Write stored data to a Parquet or CSV file."),
     "data": Command("mdslib.cli.data:data_app", "List, compact, verify and inspect what the store holds."),

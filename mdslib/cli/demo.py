@@ -16,6 +16,7 @@ KEYS = ("ALPACA_DATA_PUBLIC_KEY", "ALPACA_DATA_SECRET_KEY", "ALPACA_TRADE_PUBLIC
 AT_LEAST = 4.0  # s of real time that there must be for going flat before the close
 LONGEST = 3 * 3600.0  # s of the day; where it is played faster, there is no such time
 MADE_DATE = "2025-06-12"
+MADE_TRADES = 200_000
 
 
 def demo_command(
@@ -77,8 +78,8 @@ def _parameters(url: str, symbols: list[str], end_of_day: str, options: dict[str
     }
 
 
-def made(symbol: str, date: str) -> MarketData:
-    """Return the project's own seeded day."""
+def made(symbol: str, date: str, trades: int = MADE_TRADES) -> MarketData:
+    """Return the project's own seeded day of so many trades."""
     from mdslib.calendar import session
     from mdslib.errors import ConfigError
     from mdslib.instruments import parse_instrument
@@ -89,7 +90,7 @@ def made(symbol: str, date: str) -> MarketData:
     if day is None:
         raise ConfigError(f"--date {date} is no trading day; choose another, or leave it out for {MADE_DATE}")
     instrument = parse_instrument(symbol)
-    return MarketData((instrument,), (made_day(str(day.date), symbol=instrument.symbol),), (day,))
+    return MarketData((instrument,), (made_day(str(day.date), symbol=instrument.symbol, trades=trades),), (day,))
 
 
 def lean_day(path: str, symbol: str, date: str) -> MarketData:

@@ -20,7 +20,7 @@ from mdslib.tape import Side, SideKind
 Log = Callable[..., None]
 Sides = list[tuple[Records, Side]]  # texts, each with the records of which it belongs to one
 
-SILENT = 3.0  # s after which a market order without a word from the stream is asked for; then twice as long, and so on
+SILENT = 3.0  # s after which a market order, or a cancel, without a word from the stream is asked for; then twice, ...
 PATIENT = 60.0  # s likewise for a limit order, and the longest pause; the venue takes 200 calls a minute
 SHOWN = 20  # denials of one kind in the log; the tape has them all
 
@@ -61,10 +61,11 @@ class OrderFlow:
             self.workers.send(order)
 
     def cancel(self, orders: list[Order]) -> None:
-        """Hand cancels to the workers."""
+        """Hand cancels to the workers; each is followed up soon."""
         for order in orders:
             self.tally.cancels += 1
             self.workers.cancel(order)
+            self._heard(order)
 
     def cancel_working(self) -> None:
         """Cancel every order that works; one that the venue has not named yet as soon as it has."""
@@ -164,8 +165,8 @@ class OrderFlow:
         if order.done:
             self._pauses.pop(name, None)
         else:
-            market = order.new.limit != order.new.limit
-            self._pauses[name] = monotonic_ns(), SILENT if market else PATIENT
+            soon = order.cancel_asked or order.new.limit != order.new.limit
+            self._pauses[name] = monotonic_ns(), SILENT if soon else PATIENT
 
     def ask_working(self) -> None:
         """Ask for every order that works: the stream was away, and what it would have told is lost."""
@@ -179,7 +180,10 @@ class OrderFlow:
             self._heard(order)
 
     def ask_silent(self) -> None:
-        """Ask for the orders of which the stream has told nothing for a while, ever more rarely."""
+        """Ask for the orders of which the stream has told nothing for a while, ever more rarely.
+
+        What should have been canceled by now is canceled once more: a venue can take a cancel, and not carry it out.
+        """
         now = monotonic_ns()
         for name, (since, pause) in list(self._pauses.items()):
             if now - since < pause * 1e9:
@@ -188,6 +192,9 @@ class OrderFlow:
             if order.done:
                 del self._pauses[name]
                 continue
+            if order.cancel_asked:
+                order.cancel_asked = False
+                self.cancel(self.desk.want_canceled([order]))
             self._pauses[name] = now, min(2 * pause, PATIENT)
             self.tally.asked += 1
             self.workers.ask(order)

@@ -207,6 +207,8 @@ class DayReport:
             "answer": self.to_answer.summary(),
             "audit": self.audit.verdict,
             "halted": self.halt,
+            "findings": [finding.to_dict() for finding in self.audit.findings],
+            "feed": dict(self.feed_counts),
             "failure": None if self.failure is None else str(self.failure),
         }
 

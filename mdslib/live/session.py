@@ -240,6 +240,7 @@ class Session:
             resolve_within=float(options["resolve_within"]),
             allowance=broker.allowance,
             max_age=float("inf") if lockstep else float(options["max_age"]),  # in lock-step no time goes by
+            asks=not lockstep,  # and what became of an order is told in its time
         )
 
     def _feed(self, clock: Clock) -> CpquantFeed:

@@ -99,7 +99,9 @@ def past_checked(plan: LivePlan, engine: Engine, log: Log) -> AuditReport:
     if not channels or not len(seen):
         return AuditReport("", ())
     engine.progress()
-    start, end = int(seen.min()), min(plan.session.close + 1, int(seen.max()) + 1)
+    # To the close where the session reached it, however early the last event came: a socket may have been mute by then.
+    closed = (records["kind"] == int(Kind.CLOSE)) & (records["ts_event"] >= plan.session.close)
+    start, end = int(seen.min()), plan.session.close + 1 if closed.any() else int(seen.max()) + 1
     try:
         history = CpquantHistory(plan.data_url, HISTORY[plan.feed], timeout=10.0)
         history.progress = engine.progress
@@ -114,4 +116,6 @@ def past_checked(plan: LivePlan, engine: Engine, log: Log) -> AuditReport:
     except MdsError as error:
         log("history-not-compared", error=str(error))
         return AuditReport("", (Finding("history", Outcome.NOT_COMPARED, str(error)),))
-    return compare_history(records, np.concatenate(parts), plan.instruments)
+    there = np.concatenate(parts)
+    late = (there["kind"] == int(Kind.TRADE)) & (there["ts_event"] >= plan.session.close)  # the session has ended
+    return compare_history(records, there[~late], plan.instruments)

@@ -112,6 +112,8 @@ class Workers:
         The broker's. Where an order or a question has to wait for its turn, cancels are not held up by it.
     max_age : float
         An order that could not leave within so many seconds is withheld: the market that it was meant for has gone.
+    asks : bool
+        Ask for an order whose cancel was refused: it has ended, and the stream may not have told.
     """
 
     def __init__(
@@ -123,8 +125,9 @@ class Workers:
         resolve_within: float | None = None,
         allowance: Allowance | None = None,
         max_age: float = float("inf"),
+        asks: bool = True,
     ) -> None:
-        self.allowance, self._max_age = allowance, max_age
+        self.allowance, self._max_age, self._asks = allowance, max_age, asks
         self._within = RESOLVE_WITHIN if resolve_within is None else resolve_within
         self._unknown: list[tuple[Order, int]] = []  # of unknown outcome, each with its deadline, monotonic ns
         self._resolver: threading.Thread | None = None
@@ -279,6 +282,8 @@ class Workers:
                 self.failures.append(f"cancel {order.new.client_order_id}: {error}")
                 status = getattr(error, "status", None)
                 definite = status is not None and status < 500 and status != 429  # it may have ended meanwhile
+                if definite and self._asks:
+                    self._ask(order)
                 if definite or attempt == CANCEL_TRIES - 1 or self._ended.wait(RESOLVE_EVERY):
                     break
         order.cancel_asked = False  # a later cancel is sent again

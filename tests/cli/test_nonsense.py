@@ -14,7 +14,7 @@ from mdslib.units import KEYS
 
 SATURDAY = 1_795_275_000_000_000_000  # 2026-11-21
 DAY = ["--symbol", "SPY", "--date", "2025-06-12", "--store", "store"]
-# A call of each command that answers at once; `mds sim` and `mds demo`, which go on, are below.
+# A call of each command that answers at once; `mds sim`, `mds demo` and `mds rehearse`, which go on, are below.
 CALLS: dict[str, list[str]] = {
     "import lean": ["file", "--symbol", "SPY", "--store", "other"],
     "import tardis": ["file", "--store", "other"],
@@ -92,7 +92,7 @@ def assert_clean(arguments: list[str], code: int, out: str, err: str) -> None:
 
 def test_every_command_is_among_the_calls() -> None:
     asks_the_broker = {"cancel"}  # under test in test_supervise.py
-    assert {name.split()[0] for name in CALLS} | {"sim", "demo"} | asks_the_broker >= set(COMMANDS)
+    assert {name.split()[0] for name in CALLS} | {"sim", "demo", "rehearse"} | asks_the_broker >= set(COMMANDS)
 
 
 @pytest.mark.compiled
@@ -128,6 +128,13 @@ def test_every_option_is_taken_or_named(command: str, folder: Path, capsys: pyte
         (["demo", "--end-of-day", "x"], "end_of_day must be 'flatten' or 'keep', received 'x'"),
         (["demo", "--symbol", ""], "Instrument.symbol must be a venue symbol, received ''"),
         (["demo", "--data", "file", "--date", "2013-10-08"], "--data file: file can't be played: the name must be"),
+        (["rehearse", "--speed", "0"], "sim option speed must be > 0, received 0.0"),
+        (["rehearse", "--jobs", "0"], "invalid value for '--jobs'"),
+        (["rehearse", "nope"], "unknown model 'nope'. Known: "),
+        (["rehearse", "--faults", "strom"], "fault script 'strom' is unknown. Did you mean 'storm'?"),
+        (["rehearse", "--all", "--faults", "storm"], "--all plays every script, so --faults storm can't be beside it"),
+        (["rehearse", "--faults", "storm", "--faults", "storm"], "--faults must name different scripts, rec"),
+        (["rehearse", "--set", "shares=x"], "parameter 'shares' of strategy 'every_order' must be float, received 'x'"),
         (["data", "ls", "--store", "file"], "a store is a folder, received the file file; name a folder with --store"),
         (["data", "made", "--trades", "99999999999999999999"], "invalid value for '--trades'"),
         (["data", "made", "--symbol", "a b"], "Instrument.symbol must be a venue symbol, received 'A B'"),

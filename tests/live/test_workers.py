@@ -38,6 +38,7 @@ class Venue:
         self.knows: set[str] = set()
         self.lost: set[str] = set()
         self.errors: list[BaseException] = []
+        self.over: set[str] = set()
         self.calls: list[tuple[str, str]] = []
         self._lock = threading.Lock()
 
@@ -62,6 +63,8 @@ class Venue:
 
     def cancel(self, name: str) -> None:
         self._note("cancel", name)
+        if name in self.over:
+            raise BrokerError("order is not cancelable", 422)
 
 
 class Scene:
@@ -190,3 +193,24 @@ def test_a_worker_that_waits_for_a_turn_ends_with_the_session(scarce: tuple[Scen
     wait_until(lambda: turns.asked > 0)
     scene.workers.close()
     assert [thread.name for thread in threading.enumerate() if thread.name.startswith("orders-")] == []
+
+
+def test_an_order_whose_cancel_is_refused_is_asked_for_since_it_has_ended_untold(scene: Scene) -> None:
+    scene.venue.over, scene.venue.knows = {"v1"}, {"c1"}
+    scene.workers.cancel(order(1))
+    wait_until(lambda: bool(scene.told), 60)
+    (answer,) = scene.told
+    assert answer.resolved
+    assert answer.state is not None
+    assert answer.state.client_order_id == "c1"
+    assert scene.venue.calls == [("cancel", "v1"), ("order", "c1")]
+
+
+def test_in_lock_step_where_the_stream_tells_all_it_is_not_asked_for() -> None:
+    venue, told = Venue(), list[Answer]()
+    venue.over, venue.knows = {"v1"}, {"c1"}
+    workers = Workers(venue, told.append, (), 1, asks=False)  # type: ignore[arg-type]
+    workers.cancel(order(1))
+    assert workers.idle.wait(60)
+    workers.close()
+    assert (venue.calls, told) == ([("cancel", "v1")], [])

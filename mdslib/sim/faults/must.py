@@ -35,10 +35,11 @@ SEEN = {
     "correction": "the venue's corrections are on the tape",
     "trade-cancel": "trades that the venue canceled are on the tape",
     "foreign": "somebody else's order was noticed",
+    "restart": "it was started again, for the venue had failed it",
 }
 Seen = Literal[
     "gap", "backfill", "reconnect", "orders-reconnect", "tries", "left-out", "held", "unknown", "looked-up", "rejected",
-    "halt", "reduce", "canceled", "partial", "status", "correction", "trade-cancel", "foreign",
+    "halt", "reduce", "canceled", "partial", "status", "correction", "trade-cancel", "foreign", "restart",
 ]  # fmt: skip
 
 
@@ -58,4 +59,5 @@ class Must(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     books: Annotated[
         Literal["agree", "differ"], _says("`differ`: by what somebody else traded on the account, and it is told")
     ] = "agree"
+    flat: Annotated[bool, _says("where it is to end flat: whether it must hold nothing at the end")] = True
     lasts: Annotated[Duration | None, _says("real time that the day takes at least, whatever the speed")] = None

@@ -1,0 +1,1 @@
+"""Tests of the rehearsals; a package, so that its modules have names of their own."""
