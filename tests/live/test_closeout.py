@@ -190,7 +190,7 @@ def test_an_order_whose_request_reaches_the_venue_after_the_stop_is_canceled(
     monkeypatch.setattr(ending, "SETTLE", 0.5)
     monkeypatch.setattr(
         "mdslib.brokers.alpaca.AlpacaBroker",
-        lambda url, allow_live: AlpacaBroker(url, timeout=1.0, allow_live=allow_live),
+        lambda url, **more: AlpacaBroker(url, timeout=1.0, **more),
     )
     held, seen = threading.Event(), []
 

@@ -393,7 +393,7 @@ def test_a_fill_that_the_stream_never_told_is_asked_for(tmp_path: Path, monkeypa
             on_update(engine, update)
 
     monkeypatch.setattr(Engine, "on_update", deaf)
-    report = rehearse(made_trades(600), "volume_modulo", tmp_path / "run", sim=FAST)
+    report = rehearse(made_trades(600), "volume_modulo", tmp_path / "run", sim=FAST, flatten_before="2h")
     (lost,) = dropped
     assert report.audit.ok, "\n".join(report.audit.lines())
     found = [row for row in report.fills if row["f0"] == lost.last_qty and row["f1"] == lost.last_px]

@@ -1,6 +1,6 @@
 """One rehearsal over real sockets, and what the judge says when something of it is taken away or added.
 
-`MDSLIB_REHEARSE_ALL=1` plays every script that comes with mdslib, as `mds rehearse --all` does; some eight minutes.
+`MDSLIB_REHEARSE_ALL=1` plays every script that comes with mdslib, as `mds rehearse --all` does; some six minutes.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ def test_the_page_of_the_docs_has_a_row_of_every_script_and_none_failed() -> Non
     assert {row[-1].strip(" |").partition(":")[0] for row in rows} == {"survived", "ended as it must"}
 
 
-@pytest.mark.skipif("MDSLIB_REHEARSE_ALL" not in os.environ, reason="set MDSLIB_REHEARSE_ALL=1: some eight minutes")
+@pytest.mark.skipif("MDSLIB_REHEARSE_ALL" not in os.environ, reason="set MDSLIB_REHEARSE_ALL=1: some six minutes")
 def test_every_script_is_survived_or_ends_as_it_must(tmp_path: Path, capsys: pytest.CaptureFixture[Any]) -> None:
     code = run(["rehearse", "--all", "--jobs", "4", "--json", "--runs", str(tmp_path)])
     table = json.loads(capsys.readouterr().out)
