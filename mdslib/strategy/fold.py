@@ -14,6 +14,7 @@ from mdslib.errors import DataError, ModelError, ModelRaised
 from mdslib.events import RECORD, Kind
 from mdslib.instruments import Instrument
 from mdslib.jit import as_records, collecting_later, compiling, direct, records
+from mdslib.memory import room
 from mdslib.protocols import Records
 from mdslib.risk import Limits, make_limits
 from mdslib.strategy.contract import MAX_INSTRUMENTS, Strategy
@@ -194,7 +195,7 @@ class Fold:
                 raise self._stranger(highest)
         shape = self._shape(market.kinds, single=len(self.instruments) == 1)._replace(marks=market.marks)
         driver = load_driver(self.strategy, shape)
-        self._out = self._new_out(market.count // 4 + 256)
+        self._out = room(market.count // 4 + 256 + 4 * len(self.instruments), DECISION)
         with collecting_later():
             decisions = self._drive(
                 lambda: driver.fold_columns(
