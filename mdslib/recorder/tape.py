@@ -14,15 +14,16 @@ from pathlib import Path
 import numpy as np
 
 from mdslib.clock import monotonic_ns
-from mdslib.errors import MdsError
+from mdslib.errors import MdsError, RecordError, TapeError
 from mdslib.events import RECORD, Kind
 from mdslib.instruments import Instrument
 from mdslib.protocols import Records
-from mdslib.store.tapefile import Durability, TapeWriter
+from mdslib.store.tapefile import Durability, TapeWriter, writer_of
 from mdslib.tape import TapeHeader, make_header
 
 DAY = 86_400_000_000_000  # ns
 MOST_WAITING = 2_000_000  # records that wait in memory for a disk: 192 MB
+_MOST_BESIDE = 10  # tapes of a day, where earlier ones are damaged
 _LOOKED_AT = 1000  # records of a tape's end
 _TRY_AGAIN = 1_000_000_000  # ns
 _EPOCH = datetime.date(1970, 1, 1)
@@ -142,13 +143,30 @@ class VenueTape:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
-        writer = TapeWriter(self.folder / date_of(day).isoformat() / self.name, self._header(day), self.durability)
-        self._writer, self._day = writer, day
+        writer = self._writer = self._new_writer(day)
+        self._day = day
         if writer.found is not None:
             before = writer.found.segments[-1].records[-_LOOKED_AT:]
             last = int(before["ts_event"].max()) if len(before) else 0
             writer.found.close()
             self._write(day, self._gaps(last, began=True))
+
+    def _new_writer(self, day: int) -> TapeWriter:
+        """Open the day's tape; beside one that is damaged, which is left as it is, the next of its name."""
+        header = self._header(day)
+        for number in range(_MOST_BESIDE):
+            folder = self.folder / date_of(day).isoformat() / (f"{self.name}.{number}" if number else self.name)
+            try:
+                return TapeWriter(folder, header, self.durability)
+            except RecordError:
+                raise
+            except TapeError as error:
+                if writer_of(folder):
+                    raise
+                self._tell(
+                    f"{error}. It is left alone; the recording goes on beside it, in {self.name}.{number + 1}"
+                )
+        raise TapeError(f"{self.folder}: {_MOST_BESIDE} tapes of {date_of(day)} are damaged; look at the disk")
 
     def _header(self, day: int) -> TapeHeader:
         return make_header(

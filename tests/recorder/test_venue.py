@@ -14,6 +14,7 @@ from mdslib.recorder.plan import Mode
 from mdslib.recorder.source import PairState
 from mdslib.recorder.tape import DAY, VenueTape
 from mdslib.recorder.venue import VenueRecording
+from mdslib.store.tapefile import TapeReader
 from tests.recorder.conftest import plan
 
 MIDNIGHT = 20_778 * DAY  # 2026-11-21
@@ -65,8 +66,6 @@ def recording(out: Path, source: Fixed, mode: Mode = Mode.LIGHT) -> VenueRecordi
 
 
 def counts(out: Path) -> dict[str, int]:
-    from mdslib.store.tapefile import TapeReader
-
     found = {}
     for folder in sorted((out / "kraken").glob("*/tape")):
         with TapeReader(folder) as tape:
@@ -100,6 +99,28 @@ def test_a_clock_that_jumps_far_takes_the_day_with_it_and_loses_nothing(out: Pat
         venue.turn(time)
     assert venue.close(MIDNIGHT + 3)
     assert counts(out) == {"2026-11-18": 1, "2026-11-21": 3, "2027-12-26": 1}
+
+
+def test_beside_a_damaged_tape_the_recording_goes_on(out: Path) -> None:
+    source = Fixed()
+    venue = recording(out, source)
+    source.put(MIDNIGHT, MIDNIGHT + 1, MIDNIGHT + 2)
+    assert venue.close(MIDNIGHT + 3)
+    path = out / "kraken" / "2026-11-21" / "tape" / "00000001.tape"
+    data = bytearray(path.read_bytes())
+    data[-200] ^= 1  # in the second of three records
+    path.write_bytes(data)
+    told: list[str] = []
+    again = recording(out, source)
+    again.tape._tell = told.append
+    source.put(MIDNIGHT + 4)
+    assert again.close(MIDNIGHT + 5)
+    assert len(told) == 1
+    assert "the tape is damaged in its middle" in told[0]
+    assert "goes on beside it, in tape.1" in told[0]
+    assert path.read_bytes() == data
+    with TapeReader(path.parent.parent / "tape.1") as tape:
+        assert tape.records()["ts_init"].tolist() == [MIDNIGHT + 4]
 
 
 def level(source: Fixed, side: BookFlag | int, price: float, size: int, *flags: BookFlag) -> None:
