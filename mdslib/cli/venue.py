@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from mdslib.sim.venues.server import VenueServer
 
 _FRAMES = 20_000  # of the made market
-_PAIRS = {"bitfinex": "tBTCUSD", "bitmex": "XBTUSD", "coinbase": "BTC-USD", "kraken": "XBT/USD"}
+_PAIRS = {"bitfinex": "tBTCUSD", "bitmex": "XBTUSD", "coinbase": "BTC-USD", "coinbase-advanced": "BTC-USD",
+          "kraken": "XBT/USD", "kraken-v2": "BTC/USD"}  # fmt: skip
 
 
 def run_venue(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from mdslib.errors import ConfigError, did_you_mean
@@ -31,6 +31,7 @@ class _Walk:
 
     def __init__(self, chance: random.Random, middle: float) -> None:
         self.chance = chance
+        self.trades = 0
         self.sides: tuple[dict[float, int], dict[float, int]] = ({}, {})
         for place in range(1, _LEVELS + 1):
             self.sides[0][middle - place * _TICK] = chance.randint(1, 900)
@@ -68,7 +69,7 @@ def made_capture(venue: str, pairs: Sequence[str], frames: int, seed: int = 0) -
     Parameters
     ----------
     venue : str
-        ``coinbase``, ``kraken``, ``bitfinex`` or ``bitmex``.
+        A key of `MAKERS`.
     pairs : sequence of str
         The venue's symbols.
     frames : int
@@ -83,25 +84,32 @@ def made_capture(venue: str, pairs: Sequence[str], frames: int, seed: int = 0) -
 
     Examples
     --------
-    >>> next(made_capture("coinbase", ["BTC-USD"], 1))[:48]
-    '1795219200.000000: {"type":"snapshot","product_id'
+    >>> next(made_capture("coinbase", ["BTC-USD"], 1))[:47]
+    '1795219200.000000: {"type":"snapshot","product_i'
     """
     if venue not in MAKERS:
         raise ConfigError(f"no market can be made for {venue!r}. {did_you_mean(venue, MAKERS)}")
     maker, chance, time = MAKERS[venue], random.Random(seed), _START
     walks = {pair: _Walk(chance, 100.0 * (place % 50 + 1)) for place, pair in enumerate(pairs)}
-    for frame in [*maker.opening(pairs), *(maker.image(pair, walk, time) for pair, walk in walks.items())]:
-        yield f"{time / 1e9:.6f}: {frame}"
+    begins = [*maker.opening(pairs), *(maker.image(pair, walk, time) for pair, walk in walks.items())]
+    for place, frame in enumerate(begins):
+        yield f"{time / 1e9:.6f}: {_numbered(frame, place)}"
     for number in range(frames):
         time += 1_000_000
         pair = chance.choice(list(pairs))
         walk = walks[pair]
         if number % _TRADES == _TRADES - 1:
             side = chance.randrange(2)
-            frame = maker.trade(pair, Step(side, walk.best(side), chance.randint(1, 99)), number, time)
+            walk.trades += 1
+            frame = maker.trade(pair, Step(side, walk.best(side), chance.randint(1, 99)), walk.trades, time)
         else:
             frame = maker.change(pair, walk.step(), walk, time)
-        yield f"{time / 1e9:.6f}: {frame}"
+        yield f"{time / 1e9:.6f}: {_numbered(frame, len(begins) + number)}"
+
+
+def _numbered(frame: str, number: int) -> str:
+    """Give a frame of Coinbase Advanced its number on the connection; others have none."""
+    return frame.replace('"sequence_num":0', f'"sequence_num":{number}', 1)
 
 
 def _size(size: int) -> str:
@@ -127,7 +135,7 @@ def _coinbase_change(pair: str, step: Step, walk: _Walk, time: int) -> str:
 
 def _coinbase_trade(pair: str, step: Step, number: int, time: int) -> str:
     side = "sell" if step.side else "buy"
-    told = {"type": "match", "trade_id": number // _TRADES + 1, "maker_order_id": "m", "taker_order_id": "t"}
+    told = {"type": "match", "trade_id": number, "maker_order_id": "m", "taker_order_id": "t"}
     sizes = {"side": side, "size": _size(step.size), "price": f"{step.price:.2f}", "product_id": pair}
     return text(told | sizes | {"sequence": number, "time": from_ns(time)})
 
@@ -144,18 +152,85 @@ def _kraken_image(pair: str, walk: _Walk, time: int) -> str:
     return text([336, {"as": asks, "bs": bids}, "book-1000", pair])
 
 
-def _kraken_change(pair: str, step: Step, walk: _Walk, time: int) -> str:
+def _kraken_checksum(walk: _Walk, places: int) -> int:
+    """Return the checksum of a walk's book, whose prices are written with so many decimals."""
     book = WireBook()
     for side, levels in enumerate(walk.sides):
         for price in sorted(levels, reverse=not side)[:10]:
-            book.put(side, price, digits(f"{price:.5f}") + digits(_size(levels[price])))
-    rows = {"a" if step.side else "b": [_kraken_row(step.price, step.size, time)], "c": str(checksum(book))}
+            book.put(side, price, digits(f"{price:.{places}f}") + digits(_size(levels[price])))
+    return checksum(book)
+
+
+def _kraken_change(pair: str, step: Step, walk: _Walk, time: int) -> str:
+    rows = {"a" if step.side else "b": [_kraken_row(step.price, step.size, time)], "c": str(_kraken_checksum(walk, 5))}
     return text([336, rows, "book-1000", pair])
 
 
 def _kraken_trade(pair: str, step: Step, number: int, time: int) -> str:
     row = [*_kraken_row(step.price, step.size, time), "b" if step.side else "s", "m", ""]
     return text([337, [row], "trade", pair])
+
+
+# ------------------------------------------------------------ Coinbase Advanced Trade
+
+
+def _advanced(channel: str, event: dict[str, object], time: int) -> str:
+    return text({"channel": channel, "client_id": "", "timestamp": from_ns(time), "sequence_num": 0, "events": [event]})
+
+
+def _advanced_row(side: int, price: float, size: int, time: int) -> dict[str, str]:
+    row = {"side": "offer" if side else "bid", "event_time": from_ns(time)}
+    return row | {"price_level": f"{price:.2f}", "new_quantity": _size(size)}
+
+
+def _advanced_image(pair: str, walk: _Walk, time: int) -> str:
+    rows = [_advanced_row(side, *level, time) for side, levels in enumerate(walk.sides) for level in levels.items()]
+    return _advanced("l2_data", {"type": "snapshot", "product_id": pair, "updates": rows}, time)
+
+
+def _advanced_change(pair: str, step: Step, walk: _Walk, time: int) -> str:
+    return _advanced("l2_data", {"type": "update", "product_id": pair, "updates": [_advanced_row(*step, time)]}, time)
+
+
+def _advanced_trade(pair: str, step: Step, number: int, time: int) -> str:
+    trade = {"trade_id": str(number), "product_id": pair, "price": f"{step.price:.2f}", "size": _size(step.size)}
+    side = {"side": "BUY" if step.side else "SELL", "time": from_ns(time)}
+    return _advanced("market_trades", {"type": "update", "trades": [trade | side]}, time)
+
+
+# ------------------------------------------------------------ Kraken v2
+
+
+def _v2_opening(pairs: Sequence[str]) -> list[str]:
+    told = {"channel": "book", "depth": 1000, "snapshot": True}
+    return [text({"method": "subscribe", "result": told | {"symbol": pair}, "success": True}) for pair in pairs]
+
+
+def _v2_rows(levels: Iterable[tuple[float, int]]) -> str:
+    return ",".join(f'{{"price":{price:.1f},"qty":{_size(size)}}}' for price, size in levels)
+
+
+def _v2_book(kind: str, pair: str, bids: str, asks: str, walk: _Walk, time: int) -> str:
+    told = f'"symbol":"{pair}","bids":[{bids}],"asks":[{asks}],"checksum":{_kraken_checksum(walk, 1)}'
+    return f'{{"channel":"book","type":"{kind}","data":[{{{told},"timestamp":"{from_ns(time)}"}}]}}'
+
+
+def _v2_image(pair: str, walk: _Walk, time: int) -> str:
+    bids, asks = (_v2_rows(side.items()) for side in walk.sides)
+    return _v2_book("snapshot", pair, bids, asks, walk, time)
+
+
+def _v2_change(pair: str, step: Step, walk: _Walk, time: int) -> str:
+    row = _v2_rows([(step.price, step.size)])
+    return _v2_book("update", pair, "" if step.side else row, row if step.side else "", walk, time)
+
+
+def _v2_trade(pair: str, step: Step, number: int, time: int) -> str:
+    told = (
+        f'"symbol":"{pair}","side":"{"buy" if step.side else "sell"}","price":{step.price:.1f},"qty":{_size(step.size)}'
+    )
+    told += f',"ord_type":"market","trade_id":{number},"timestamp":"{from_ns(time)}"'
+    return f'{{"channel":"trade","type":"update","data":[{{{told}}}]}}'
 
 
 # ------------------------------------------------------------ Bitfinex
@@ -190,7 +265,7 @@ def _bitfinex_change(pair: str, step: Step, walk: _Walk, time: int) -> str:
 
 def _bitfinex_trade(pair: str, step: Step, number: int, time: int) -> str:
     sign = "" if step.side else "-"
-    return f'[{_chan(pair, 1)},"te",[{number + 1},{time // 1_000_000},{sign}{step.size / 100:g},{step.price:g}]]'
+    return f'[{_chan(pair, 1)},"te",[{number},{time // 1_000_000},{sign}{step.size / 100:g},{step.price:g}]]'
 
 
 # ------------------------------------------------------------ BitMEX
@@ -214,14 +289,15 @@ def _bitmex_change(pair: str, step: Step, walk: _Walk, time: int) -> str:
 
 def _bitmex_trade(pair: str, step: Step, number: int, time: int) -> str:
     row = {"timestamp": from_ns(time), "symbol": pair, "side": "Buy" if step.side else "Sell", "size": step.size}
-    return text(
-        {"table": "trade", "action": "insert", "data": [row | {"price": step.price, "trdMatchID": f"{number:032x}"}]}
-    )
+    more = {"price": step.price, "trdMatchID": f"{number:016x}{0:016x}"}
+    return text({"table": "trade", "action": "insert", "data": [row | more]})
 
 
 MAKERS = {
     "coinbase": Maker(_none, _coinbase_image, _coinbase_change, _coinbase_trade),
+    "coinbase-advanced": Maker(_none, _advanced_image, _advanced_change, _advanced_trade),
     "kraken": Maker(_none, _kraken_image, _kraken_change, _kraken_trade),
+    "kraken-v2": Maker(_v2_opening, _v2_image, _v2_change, _v2_trade),
     "bitfinex": Maker(_bitfinex_opening, _bitfinex_image, _bitfinex_change, _bitfinex_trade),
     "bitmex": Maker(_none, _bitmex_image, _bitmex_change, _bitmex_trade),
 }

@@ -26,7 +26,9 @@ SIDES = {
     "bitfinex": "bitfinex:BitfinexSide",
     "bitmex": "bitmex:BitmexSide",
     "coinbase": "coinbase:CoinbaseSide",
+    "coinbase-advanced": "coinbase_advanced:AdvancedSide",
     "kraken": "kraken:KrakenSide",
+    "kraken-v2": "kraken_v2:KrakenV2Side",
 }
 FAULTS = ("cut", "drop")
 _WAITING = 2000  # messages that wait for a client before the market waits for it
