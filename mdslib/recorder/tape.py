@@ -163,9 +163,7 @@ class VenueTape:
             except TapeError as error:
                 if writer_of(folder):
                     raise
-                self._tell(
-                    f"{error}. It is left alone; the recording goes on beside it, in {self.name}.{number + 1}"
-                )
+                self._tell(f"{error}. It is left alone; the recording goes on beside it, in {self.name}.{number + 1}")
         raise TapeError(f"{self.folder}: {_MOST_BESIDE} tapes of {date_of(day)} are damaged; look at the disk")
 
     def _header(self, day: int) -> TapeHeader:

@@ -84,7 +84,7 @@ def made_capture(venue: str, pairs: Sequence[str], frames: int, seed: int = 0) -
 
     Examples
     --------
-    >>> next(made_capture("coinbase", ["BTC-USD"], 1))[:47]
+    >>> next(made_capture("coinbase", ["BTC-USD"], 1))[:48]
     '1795219200.000000: {"type":"snapshot","product_i'
     """
     if venue not in MAKERS:
