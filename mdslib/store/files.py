@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+import pyarrow as pa
+
 from mdslib.clock import wall_ns
 
 _STALE = 3_600 * 10**9  # ns
@@ -28,7 +30,7 @@ class Files(Protocol):
         """Return the full name, for messages."""
 
     def open(self, path: str) -> Any:
-        """Return what `pyarrow.parquet.ParquetFile` reads from; raises `FileNotFoundError` where there is none."""
+        """Return the file as it is now: a buffer or an input file; `FileNotFoundError` where there is none."""
 
     def write(self, path: str, data: Any) -> None:
         """Replace the file, whole or not at all."""
@@ -54,10 +56,9 @@ class LocalFiles:
         return str(self.root / path)
 
     def open(self, path: str) -> Any:
-        """Return the path, which Parquet's reader opens itself."""
-        if not self.has(path):
-            raise FileNotFoundError(path)
-        return self.root / path
+        """Map the file: what is mapped stays as it is, even when the file is replaced meanwhile."""
+        with pa.memory_map(str(self.root / path)) as file:
+            return file.read_buffer()
 
     def write(self, path: str, data: Any) -> None:
         """Write beside the file, wait for the disk, and rename."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import quote
@@ -63,10 +63,11 @@ class ParquetParts:
         """Return a file's rows, the checksum of every page compared."""
         name = self._name(key)
         try:
-            with self._opened(key) as file:
+            source = self.files.open(f"{key.folder}/{FILE}")  # once: the part may be replaced while it is read
+            with _reader(source) as file:
                 body = described(file.schema_arrow.metadata, name)
                 decoding = Decoding(Kind[body["kind"]], file.metadata.num_rows, body["columns"], columns)
-                _fill(decoding, file, lambda: self._opened(key))
+                _fill(decoding, file, source)
             return Part(decoding.table(), body)
         except (pa.ArrowException, OSError, KeyError) as error:
             raise _damaged(name, error) from None
@@ -75,7 +76,7 @@ class ParquetParts:
         """Return what a file says of itself."""
         name = self._name(key)
         try:
-            with self._opened(key) as file:
+            with _reader(self.files.open(f"{key.folder}/{FILE}")) as file:
                 return described(file.schema_arrow.metadata, name)
         except (pa.ArrowException, OSError) as error:
             raise _damaged(name, error) from None
@@ -106,15 +107,16 @@ class ParquetParts:
     def _name(self, key: Key) -> str:
         return self.files.name(f"{key.folder}/{FILE}")
 
-    def _opened(self, key: Key) -> Any:
-        source = self.files.open(f"{key.folder}/{FILE}")
-        return pq.ParquetFile(source, page_checksum_verification=True)
+
+def _reader(source: Any) -> Any:
+    held = pa.BufferReader(source) if isinstance(source, pa.Buffer) else source
+    return pq.ParquetFile(held, page_checksum_verification=True)
 
 
-def _fill(decoding: Decoding, file: Any, opened: Callable[[], Any]) -> None:
+def _fill(decoding: Decoding, file: Any, source: Any) -> None:
     """Decode row group by row group, so that what is decoded is still in the cache when it is converted.
 
-    Several threads each take every so-manyeth group, from a reader of their own.
+    Several threads each take every so-manyeth group of a mapped file, with a reader of their own.
     """
     groups = file.metadata.num_row_groups
     starts = [0, *itertools.accumulate(file.metadata.row_group(group).num_rows for group in range(groups))]
@@ -124,12 +126,12 @@ def _fill(decoding: Decoding, file: Any, opened: Callable[[], Any]) -> None:
             decoding.fill(starts[group], reader.read_row_group(group, columns=decoding.stored, use_threads=False))
 
     threads = min(_THREADS, os.cpu_count() or 1, groups // _GROUPS_A_THREAD)
-    if threads < 2:
+    if threads < 2 or not isinstance(source, pa.Buffer):
         take(file, 0, 1)
         return
 
     def take_part(first: int) -> None:
-        with opened() as reader:
+        with _reader(source) as reader:
             take(reader, first, threads)
 
     with ThreadPoolExecutor(threads) as pool:

@@ -17,6 +17,7 @@ from mdslib.errors import DataError
 from mdslib.events import Kind
 from mdslib.instruments import Instrument, parse_instrument
 from mdslib.protocols import Store
+from mdslib.store import parquetparts
 from mdslib.store.encoding import decode, encode
 from mdslib.store.fileformat import schema_of
 from mdslib.store.parquet import ParquetStore, Source
@@ -308,3 +309,21 @@ def test_each_column_gets_the_encoding_that_is_smallest_for_it(tmp_path: Path) -
     assert "DELTA_BINARY_PACKED" in found["ts_event"]
     assert "DELTA_BINARY_PACKED" not in found["trade_id"]
     assert "RLE_DICTIONARY" in found["size"]
+
+
+def test_a_day_that_is_replaced_while_it_is_read_is_read_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = ParquetStore(tmp_path, chunk_rows=1_000)
+    count = np.arange(9_000)
+    table = trades(OPEN + count, count / 100.0, count)
+    store.write(table, SPY, DAY)
+    fill = parquetparts._fill
+
+    def slow(*arguments: Any) -> None:
+        """Stand for a compaction that comes between the first look at a file and its rows."""
+        store.write(trades(OPEN + count, count / 50.0, count), SPY, DAY)
+        fill(*arguments)
+
+    monkeypatch.setattr(parquetparts, "_fill", slow)
+    assert store.read(SPY, Kind.TRADE, DAY).equals(table)
