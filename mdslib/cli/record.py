@@ -155,9 +155,9 @@ def _watch(folder: Path, console: Any) -> None:
     from mdslib.recorder.status import read_status, table_of
 
     pause = threading.Event()
-    with Live(table_of(read_status(folder)), console=console, auto_refresh=False) as live:
+    with Live(table_of(read_status(folder), console.width), console=console, auto_refresh=False) as live:
         try:
             while not pause.wait(_LIVE_EVERY):
-                live.update(table_of(read_status(folder)), refresh=True)
+                live.update(table_of(read_status(folder), console.width), refresh=True)
         except KeyboardInterrupt:
             return

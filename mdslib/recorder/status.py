@@ -12,6 +12,9 @@ from mdslib.errors import DataError
 from mdslib.strictjson import dumps
 
 FOLDER = "status"
+_COLUMNS = ("feed", "state", "msg/s", "lag ms", "age s", "trades", "deltas", "gaps", "book", "bid", "ask", "MB")
+_LEFT_OUT = frozenset({"age s", "trades", "deltas", "bid", "ask"})  # where the terminal is narrow
+_WIDE = 110  # columns
 STALE = 10.0  # s; a recorder whose file is older does not run, or hangs
 
 
@@ -65,33 +68,40 @@ def read_status(out: Path) -> dict[str, Any]:
     return {"recorders": recorders, "feeds": feeds}
 
 
-def table_of(status: dict[str, Any]) -> Any:
-    """Return the status as a table for the terminal."""
+def table_of(status: dict[str, Any], width: int = _WIDE) -> Any:
+    """Return the status as a table for a terminal; a narrow one gets fewer columns."""
     from rich.table import Table
 
     table = Table(title=_title(status))
-    for name in ("feed", "state", "msg/s", "lag ms", "age s", "trades", "deltas", "gaps", "book", "bid", "ask", "MB"):
-        table.add_column(name, justify="left" if name in ("feed", "state", "book") else "right")
+    shown = [column for column in _COLUMNS if width >= _WIDE or column not in _LEFT_OUT]
+    for name in shown:
+        texts = name in ("feed", "state", "book")
+        table.add_column(name, justify="left" if texts else "right", no_wrap=name in ("feed", "state"))
     for feed in status["feeds"]:
-        colour = {"live": "green", "stopped": "dim", "refused": "red"}.get(feed["state"], "yellow")
-        table.add_row(
-            feed["id"],
-            f"[{colour}]{feed['state']}[/]",
-            f"{feed['rate']:,.1f}",
-            _figure(feed["lag_ms"]),
-            _figure(feed["age"]),
-            f"{feed['trades']:,}",
-            f"{feed['deltas']:,}",
-            f"{feed['gaps'] + feed['resyncs'] + feed['losses']:,}",
-            _health(feed),
-            _figure(feed["bid"], 8),
-            _figure(feed["ask"], 8),
-            f"{feed['bytes'] / 1e6:,.1f}",
-        )
+        cells = _cells(feed)
+        table.add_row(*(cells[name] for name in shown))
     troubles = [f"{feed['id']}: {feed['said']}" for feed in status["feeds"] if feed["said"]]
     troubles += [f"{each['name']}: {each['trouble']}" for each in status["recorders"] if each.get("trouble")]
     table.caption = "\n".join(troubles) or None
     return table
+
+
+def _cells(feed: dict[str, Any]) -> dict[str, str]:
+    colour = {"live": "green", "stopped": "dim", "refused": "red"}.get(feed["state"], "yellow")
+    return {
+        "feed": feed["id"],
+        "state": f"[{colour}]{feed['state']}[/]",
+        "msg/s": f"{feed['rate']:,.1f}",
+        "lag ms": _figure(feed["lag_ms"]),
+        "age s": _figure(feed["age"]),
+        "trades": f"{feed['trades']:,}",
+        "deltas": f"{feed['deltas']:,}",
+        "gaps": f"{feed['gaps'] + feed['resyncs'] + feed['losses']:,}",
+        "book": _health(feed),
+        "bid": _figure(feed["bid"], 8),
+        "ask": _figure(feed["ask"], 8),
+        "MB": f"{feed['bytes'] / 1e6:,.1f}",
+    }
 
 
 def _title(status: dict[str, Any]) -> str:

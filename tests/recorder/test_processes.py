@@ -1,0 +1,36 @@
+"""A process for each pair: what is started again, and what is not."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from mdslib.recorder import processes
+from mdslib.recorder.processes import record_each
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "_LOOK_EVERY", 0.01)
+
+
+def test_what_was_asked_for_wrongly_is_not_started_again(capfd: pytest.CaptureFixture[str]) -> None:
+    told: list[str] = []
+    assert record_each([("krakn:XBT/USD", ["record", "krakn:XBT/USD"])], told.append) == 2
+    assert told == ["krakn:XBT/USD: its process ended with code 2, see above; it is not started again"]
+    assert "no venue is called 'krakn'" in capfd.readouterr().err
+
+
+def test_a_process_that_ends_by_itself_is_started_again_until_a_signal() -> None:
+    told: list[str] = []
+
+    def tell(line: str) -> None:
+        told.append(line)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    assert record_each([("one", ["--version"])], tell) == 0
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert "one: its process ended with code 0; it is started again in" in told[0]
