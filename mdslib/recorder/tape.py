@@ -25,6 +25,7 @@ DAY = 86_400_000_000_000  # ns
 MOST_WAITING = 2_000_000  # records that wait in memory for a disk: 192 MB
 _MOST_BESIDE = 10  # tapes of a day, where earlier ones are damaged
 _LOOKED_AT = 1000  # records of a tape's end
+_START_AGAIN = " Free space, then start the run again."  # what a session must do, and a recorder need not
 _TRY_AGAIN = 1_000_000_000  # ns
 _EPOCH = datetime.date(1970, 1, 1)
 
@@ -104,7 +105,8 @@ class VenueTape:
                 self._write(self._day, self._gaps(0))
         except MdsError as error:
             if not self.trouble:
-                self._tell(f"{error} It is tried again every second; {self.waiting} records wait in memory.")
+                why = str(error).removesuffix(_START_AGAIN)
+                self._tell(f"{why} It is tried again every second; {self.waiting} records wait in memory.")
             self.trouble, self._retry = str(error), monotonic_ns() + _TRY_AGAIN
             return False
         if self.trouble:
