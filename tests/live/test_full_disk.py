@@ -125,7 +125,7 @@ def test_a_failed_audit_whose_block_does_not_fit_says_that_nothing_is_blocked(
         return verdict_of(engine, report)  # type: ignore[arg-type]
 
     monkeypatch.setattr(conclude, "verdict_of", filled)
-    monkeypatch.setattr(conclude, "EPSILON", -1.0)  # so that the books differ
+    monkeypatch.setattr(conclude, "DUST", -1.0)  # so that the books differ
     with exchange_for(data, tmp_path / "elsewhere", **FAST) as exchange:
         session = Session.from_parameters(**parameters(exchange, data, run, "volume_modulo"))
         with pytest.raises(RecordError, match="It would have said AUDIT_FAILED") as met:
