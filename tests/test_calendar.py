@@ -69,7 +69,7 @@ def test_every_session_opens_at_half_past_nine_local_whatever_the_season(date: d
     if day is None:
         return
     assert local(day.open) == f"{date} 09:30"
-    assert (day.close - day.open) / HOUR in (6.5, 3.5, 4.0, 4.5, 5.0, 5.5, 5.75)
+    assert (day.close - day.open) / HOUR in (6.5, 3.5, 4.0, 4.5, 5.0, 5.5, 5.75, 6.0)
     assert day.pre_open < day.open < day.close <= day.post_close
 
 

@@ -60,6 +60,8 @@ def backtest_command(
     figures = result.to_json()
     text = dumps(figures) if json else table(figures | {"sessions": span(figures["sessions"])})
     sys.stdout.write(f"{text}\n")
+    if nonsense := figures["denials"].get("INVALID"):
+        sys.stderr.write(f"{nonsense:,} answers were nonsense and denied (INVALID); mds check {model} names them\n")
 
 
 def kinds_of(strategy: Any, bars: str) -> list[str]:

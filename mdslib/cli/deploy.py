@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from mdslib.calendar import ALWAYS, zone
+from mdslib.config import load_settings
 from mdslib.errors import ConfigError
 from mdslib.resources import resource
 from mdslib.units import Deployment, check_credentials, render
@@ -177,6 +178,9 @@ def _finish(name: str, todo: list[str], *, system: bool, enable: bool) -> None:
         todo = todo + [" ".join(command) for command in commands]
     if not system:
         todo = [*todo, "loginctl enable-linger    # so that it runs while you are not logged in"]
+    settings = load_settings()
+    if not (settings.notify_webhook.get_secret_value() or settings.notify_command):
+        todo = [*todo, "name who is told of a failure: set notify_webhook or notify_command, then mds notify"]
     journal = "journalctl" if system else "journalctl --user"
     typer.echo("next:")
     for step in [*todo, f"{' '.join(control)} list-timers {name}.timer", f"{journal} -u {name}.service"]:

@@ -81,11 +81,13 @@ def new_model_command(
     ] = None,
 ) -> None:
     """Write a new model from a template that passes `mds check`."""
-    if not name.isidentifier() or keyword.iskeyword(name) or name != name.lower() or name.startswith("_"):
+    if not name.isidentifier() or name != name.lower() or name.startswith("_"):
         raise ConfigError(
             f"new-model NAME must be lower case letters, digits and underscores, received {name!r}; "
             "it becomes the file's and the function's name, like 'volume_modulo'"
         )
+    if keyword.iskeyword(name):
+        raise ConfigError(f"new-model NAME must not be a word of Python's own, received {name!r}; choose another")
     if name in TEMPLATE_WORDS:
         raise ConfigError(f"new-model NAME must not be a word that a model uses, received {name!r}; choose another")
     target = (folder or load_settings().models) / f"{name}.py"

@@ -354,6 +354,9 @@ class Engine:
     def _batch(self, items: list[Item], now: int) -> None:
         """Write and fold what has arrived, in order of arrival; timers that are due come first."""
         parts, sides = self._due.records(now), list[tuple[Records, Side]]()
+        for part in parts:
+            if part["kind"][0] == int(Kind.CONTROL) and part["code"][0] == FLATTEN:
+                self.log("going-flat", why="positions are closed before the session's end; orders may only reduce now")
         received, taken = 0, monotonic_ns()
         for item in items:
             if item[0] == "market":

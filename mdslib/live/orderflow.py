@@ -156,6 +156,8 @@ class OrderFlow:
         self.tally.denied[name] += 1
         if self.tally.denied[name] <= SHOWN:
             self.log("denied", limit=name, text=denial_text(reason, bound, value))
+        elif self.tally.denied[name] == SHOWN + 1:
+            self.log("denied-more", limit=name, text=f"after {SHOWN} of them the tape and the counts tell the rest")
 
     def _heard(self, order: Order) -> None:
         """Note that the venue has spoken of an order."""

@@ -186,6 +186,7 @@ def test_w1_ten_million_trades_against_a_hand_written_loop(ticks, capsys):
 
 def test_w2_moving_average_on_a_million_bars_against_a_hand_written_loop(bars, capsys):
     assert bars.bars is not None
+    model = find_model("moving_average")
     opens, close = bars.bars["open"], bars.bars["close"]
 
     def hand() -> tuple[tuple[int, int, float, float], tuple[np.ndarray, ...]]:
@@ -193,7 +194,7 @@ def test_w2_moving_average_on_a_million_bars_against_a_hand_written_loop(bars, c
         return hand_average(opens, close, 20, 100, 10.0, 1.0, *lists), lists
 
     def tested(data: MarketData = bars):
-        return backtest("moving_average", data, rules="permissive", limits=None, latency=0, fees=1.0)
+        return backtest(model, data, rules="permissive", limits=None, latency=0, fees=1.0)
 
     tested(bars.between(0, 10**12))
     (count, filled, position, cash), lists = hand()

@@ -65,7 +65,7 @@ def handle(connection):
         connection.send(text)
         if "subscription" not in text:
             connection.recv()
-    ready = None if rate else [frame(n) for n in range(1000)]
+    ready = None if rate else [frame(n) for n in range(frames)]  # each trade has an id of its own
     time.sleep(1.0)
     began, latest = time.monotonic(), 0.0
     try:
@@ -75,7 +75,7 @@ def handle(connection):
                 latest = max(latest, -left)
                 if left > 0:
                     time.sleep(left)
-            connection.send(frame(n) if ready is None else ready[n % 1000])
+            connection.send(frame(n) if ready is None else ready[n])
         print(json.dumps({"took": time.monotonic() - began, "latest": latest}), flush=True)
         for _ in connection:  # until the session closes it; what it says meanwhile asks for statuses
             pass

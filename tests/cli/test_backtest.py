@@ -47,6 +47,29 @@ def test_the_fates_of_orders_are_counted(store: str, capsys: pytest.CaptureFixtu
     assert figures["expired"] + figures["rejected"] < figures["orders"]
 
 
+NONSENSE = '''"""Answers nonsense."""
+
+from mdslib import Trade, buy, strategy
+
+
+@strategy(on=Trade)
+def nonsense(trade, state, account, p):
+    return buy(trade.price * float("nan"))
+'''
+
+
+def test_answers_that_are_nonsense_are_told_beside_the_result(
+    store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "nonsense.py").write_text(NONSENSE)
+    model = str(tmp_path / "nonsense.py")
+    assert run(["backtest", model, "--symbol", "SPY", "--store", store, "--date", DATES[0], "--json"]) == 0
+    told = capsys.readouterr()
+    count = json.loads(told.out)["denials"]["INVALID"]
+    assert count > 1_000
+    assert told.err == f"{count:,} answers were nonsense and denied (INVALID); mds check {model} names them\n"
+
+
 def test_a_range_of_sessions_is_one_short_line_and_a_list_in_json(
     store: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

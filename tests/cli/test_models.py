@@ -77,7 +77,13 @@ def test_a_model_is_never_overwritten(elsewhere: Path, capsys: pytest.CaptureFix
     assert (elsewhere / "models" / "mine.py").read_text() == "precious\n"
 
 
-@pytest.mark.parametrize("name", ["1st", "Mine", "a-b", "class", "_x", "../x"])
+def test_a_word_of_python_is_no_name(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["new-model", "class"]) == 2
+    assert "must not be a word of Python's own, received 'class'; choose another" in capsys.readouterr().err
+    assert not (elsewhere / "models").exists()
+
+
+@pytest.mark.parametrize("name", ["1st", "Mine", "a-b", "_x", "../x"])
 def test_a_name_that_cannot_be_a_function_is_refused(
     elsewhere: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:

@@ -142,6 +142,7 @@ def test_going_flat_in_the_middle_of_a_flip(tmp_path: Path) -> None:
     report, tested = lockstep(
         made_bars(), "moving_average", tmp_path / "run", "alpaca", flatten="200m", params={"fast": 2, "slow": 5}
     )
+    assert (tmp_path / "run" / "log.jsonl").read_text().count('"event": "going-flat"') == 1
     assert_clean(report)
     assert_same_fills(report, tested)
     assert report.figures()["position"] == {"SPY": 0.0}

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ class Run:
         plain = {k: v for k, v in os.environ.items() if not k.startswith(("MDS_", "ALPACA_"))}
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=run_dir.parent,
-            env=plain | KEYS | environment,
+            env=plain | KEYS | {"MDS_DATA_URL": exchange.url} | environment,
         )  # fmt: skip
         self.out = self.err = ""
 
@@ -165,6 +166,15 @@ def test_the_session_s_line_is_one_output_under_one_display_id(done: Run) -> Non
     cell = next(cell for cell in code_cells(done.run_dir) if "session.run()" in cell.source)
     assert len(cell.outputs) == 1
     assert "3,000 events" in cell.outputs[0]["data"]["text/html"]
+
+
+def test_the_log_says_where_it_stops_naming_denials(done: Run) -> None:
+    lines = [json.loads(line) for line in (done.run_dir / "log.jsonl").read_text().splitlines()]
+    named = Counter(line["limit"] for line in lines if line["event"] == "denied")
+    more = {line["limit"] for line in lines if line["event"] == "denied-more"}
+    counted = done.verdict.details["denied"]
+    assert named == {name: min(count, 20) for name, count in counted.items()}
+    assert more == {name for name, count in counted.items() if count > 20}
 
 
 def test_the_audit_can_be_repeated_by_hand(done: Run) -> None:
