@@ -20,7 +20,7 @@ from mdslib.errors import ConfigError, FeedError
 from mdslib.events import RECORD
 from mdslib.feeds import alpaca_messages as messages
 from mdslib.feeds.alpaca_messages import Control, Row
-from mdslib.jit import direct, records
+from mdslib.jit import as_records, direct, records
 from mdslib.protocols import Records
 
 _BLOCK = 4096  # records allocated at once; what `receive` returns is a slice of a block
@@ -193,7 +193,7 @@ class AlpacaDecoder:
         if self._once and len(found):
             from mdslib.feeds.alpaca_scan import without_doubles
 
-            return found[: without_doubles(found, self._table)]
+            return found[: without_doubles(as_records(found), self._table)]
         return found
 
 

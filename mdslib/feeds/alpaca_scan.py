@@ -555,7 +555,7 @@ def _without_doubles(out: Any, table: Any, first: int, end: int) -> int:
         number = r.i1 if r.kind == _TRADE else r.ts_event if r.kind == _BAR else 0
         if number != 0:
             who = np.int64(r.instrument) * 1024 + np.int64(r.flag) * 4 + np.int64(r.kind)
-            mixed = (number ^ (number >> 14)) * 40_503 + who * 7_919
+            mixed = ((number ^ (number >> 14)) & 0xFFFF_FFFF) * 40_503 + who * 7_919
             at = seen + 1 + SEEN * ((mixed ^ (mixed >> 13)) & (SLOTS - 1))
             if table[at] == number and table[at + 1] == who and table[at + 2] == r.ts_event and table[at + 3] == r.i0:
                 table[seen] += 1
