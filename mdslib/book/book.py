@@ -1,4 +1,4 @@
-"""`Book`: an order book by price level (L2), for people and for feeds."""
+"""`OrderBook`: an order book by price level (L2), for people and for feeds."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Top(NamedTuple):
     ask_size: Ints
 
 
-class Book:
+class OrderBook:
     """An order book: the size at every price, best bid and ask known after every change.
 
     Prices are kept as whole ticks, sizes as whole lots. A change near the best price costs a few nanoseconds in
@@ -61,7 +61,7 @@ class Book:
 
     Examples
     --------
-    >>> book = Book(tick=0.5)
+    >>> book = OrderBook(tick=0.5)
     >>> book.set("bid", 100.0, 3), book.set("ask", 101.5, 2), book.set("bid", 99.5, 8)
     (None, None, None)
     >>> book.best_bid, book.best_ask, book.top(5).bid_size.tolist()
@@ -73,11 +73,11 @@ class Book:
 
     def __init__(self, tick: float, *, depth: int = 0, window: int = _WINDOW) -> None:
         if not (math.isfinite(tick) and tick > 0):
-            raise ConfigError(f"Book.tick must be > 0, received {tick!r}; take it from the venue's specification")
+            raise ConfigError(f"OrderBook.tick must be > 0, received {tick!r}; take it from the venue's specification")
         if window < 16 or window & (window - 1):
-            raise ConfigError(f"Book.window must be a power of two and >= 16, received {window!r}; try {_WINDOW}")
+            raise ConfigError(f"OrderBook.window must be a power of two and >= 16, received {window!r}; try {_WINDOW}")
         if depth < 0:
-            raise ConfigError(f"Book.depth must be >= 0, received {depth!r}; 0 keeps every level")
+            raise ConfigError(f"OrderBook.depth must be >= 0, received {depth!r}; 0 keeps every level")
         self.depth = depth
         self._set_tick(Decimal(repr(float(tick))))
         self.levels: Any = kernels.empty_levels(window, _CAPACITY)
@@ -85,7 +85,7 @@ class Book:
 
     def __repr__(self) -> str:
         bids, asks = self.counts
-        return f"Book({bids} bids up to {self.best_bid}, {asks} asks from {self.best_ask})"
+        return f"OrderBook({bids} bids up to {self.best_bid}, {asks} asks from {self.best_ask})"
 
     @property
     def tick(self) -> float:
@@ -148,7 +148,7 @@ class Book:
             If the price is off the grid or the size is negative.
         """
         if side not in ("bid", "ask"):
-            raise DataError(f"Book.set: side must be 'bid' or 'ask', received {side!r}")
+            raise DataError(f"OrderBook.set: side must be 'bid' or 'ask', received {side!r}")
         ticks = float(price) * self._per_price
         if not (abs(ticks) < MOST and abs(ticks - round(ticks)) <= NEAR * abs(ticks)):
             raise self._off_grid(price)
@@ -217,7 +217,7 @@ class Book:
         finer = Decimal(repr(float(tick)))
         ratio = self._tick / finer
         if ratio != ratio.to_integral_value() or ratio < 1:
-            raise ConfigError(f"Book.refine: the new tick must divide {self.tick!r}, received {tick!r}")
+            raise ConfigError(f"OrderBook.refine: the new tick must divide {self.tick!r}, received {tick!r}")
         full = self.top(max(self.counts))
         self.clear()
         self._set_tick(finer)
@@ -248,14 +248,14 @@ class Book:
     def _off_grid(self, price: float) -> DataError:
         if abs(price) * self._per_price >= MOST:
             return DataError(
-                f"Book: a price must be below 2**53 ticks of {self.tick!r}, received {price!r}; "
+                f"OrderBook: a price must be below 2**53 ticks of {self.tick!r}, received {price!r}; "
                 "make the book with the venue's tick, which is coarser"
             )
         return DataError(
-            f"Book: a price must be a multiple of the tick {self.tick!r}, received {price!r}; "
+            f"OrderBook: a price must be a multiple of the tick {self.tick!r}, received {price!r}; "
             "make the book with the venue's tick, or call refine() with a finer one"
         )
 
 
 def _bad_size(price: float, size: int) -> DataError:
-    return DataError(f"Book: a size must be >= 0, received {size} at price {price!r}; 0 deletes the level")
+    return DataError(f"OrderBook: a size must be >= 0, received {size} at price {price!r}; 0 deletes the level")

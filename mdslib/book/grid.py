@@ -6,14 +6,14 @@ import math
 
 import numpy as np
 
-from mdslib.book.book import Book
+from mdslib.book.book import OrderBook
 from mdslib.events import BookFlag, Kind
 from mdslib.protocols import Records
 
 _FINEST = 12  # decimal places of the finest grid that is tried
 
 
-def on_grid(book: Book | None, records: Records) -> Book:
+def on_grid(book: OrderBook | None, records: Records) -> OrderBook:
     """Return a book whose tick suits the records' prices too: `book` itself, made finer if need be, or a new one.
 
     Examples
@@ -33,7 +33,7 @@ def on_grid(book: Book | None, records: Records) -> Book:
             break
         places += 1
     if book is None:
-        return Book(_step(places))
+        return OrderBook(_step(places))
     if places > round(-math.log10(book.tick)):
         book.refine(_step(places))
     return book

@@ -5,7 +5,7 @@ Both sides are the same code: a level's *key* is its tick for a bid and minus it
 level is the one with the largest key. In the ring a change costs one look-up. The ring follows the best price: levels
 that it leaves behind go to the list, and come back when the best price returns to them.
 
-Kernels trust what they are given; `mdslib.book.Book` checks it.
+Kernels trust what they are given; `mdslib.book.OrderBook` checks it.
 """
 
 from __future__ import annotations

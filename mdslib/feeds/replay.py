@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from mdslib.book import Book
+from mdslib.book import OrderBook
 from mdslib.book.grid import on_grid
 from mdslib.errors import ConfigError, DataError, did_you_mean
 from mdslib.events import Kind
@@ -57,7 +57,7 @@ class PairReport:
     """One pair's account, and the state of its book."""
 
     tally: Tally = field(default_factory=Tally)
-    book: Book | None = None
+    book: OrderBook | None = None
     crossed: int = 0
     resyncs: int = 0
     quotes_compared: int = 0

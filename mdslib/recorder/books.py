@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mdslib.book import Book
+from mdslib.book import OrderBook
 from mdslib.book.grid import on_grid
 from mdslib.clock import monotonic_ns
 from mdslib.errors import DataError
@@ -25,7 +25,7 @@ class Kept:
 
     Attributes
     ----------
-    book : Book or None
+    book : OrderBook or None
         None until its first image.
     valid : bool
         Whether it is the venue's: not before its image, nor from a GAP to the next one.
@@ -35,7 +35,7 @@ class Kept:
         Messages after which it was crossed.
     """
 
-    book: Book | None = None
+    book: OrderBook | None = None
     valid: bool = False
     time: int = 0
     crossed: int = 0
@@ -114,7 +114,7 @@ class Books:
         return np.concatenate(parts) if parts else np.zeros(0, RECORD)
 
 
-def _image(place: int, book: Book, time: int, ts_init: int, levels: int) -> Records:
+def _image(place: int, book: OrderBook, time: int, ts_init: int, levels: int) -> Records:
     top = book.top(levels or max(book.counts))
     bids, asks = len(top.bid), len(top.ask)
     records = np.zeros(1 + bids + asks, RECORD)

@@ -15,7 +15,7 @@ import numba
 import numpy as np
 import pytest
 
-from mdslib.book import Book
+from mdslib.book import OrderBook
 from mdslib.book.levels import ASK, BID, FULL, best_ask, best_bid, set_level
 from mdslib.events import RECORD, BookFlag, Kind
 from mdslib.jit import borrow, jit
@@ -96,10 +96,10 @@ def seconds(run: Callable[[], object]) -> float:
 def test_a_million_updates_cost_at_most_one_and_a_half_times_the_hand_written_book(capsys):
     first, changes = opening(), flow(7)
     begin, records = as_records(*first), as_records(*changes)
-    times: dict[str, list[float]] = {"hand": [], "kernel": [], "Book.apply": []}
+    times: dict[str, list[float]] = {"hand": [], "kernel": [], "OrderBook.apply": []}
     for turn in range(ROUNDS + 1):
         bids, asks = np.zeros(RANGE, np.int64), np.zeros(RANGE, np.int64)
-        mine, applied = Book(0.01), Book(0.01)
+        mine, applied = OrderBook(0.01), OrderBook(0.01)
         hand(bids, asks, *first)
         mine.apply(begin)
         applied.apply(begin)
@@ -107,7 +107,7 @@ def test_a_million_updates_cost_at_most_one_and_a_half_times_the_hand_written_bo
         taken = {
             "hand": seconds(lambda: totals.append(hand(bids, asks, *changes))),  # noqa: B023
             "kernel": seconds(lambda: totals.append(ours(mine.levels, *changes))),  # noqa: B023
-            "Book.apply": seconds(lambda: applied.apply(records)),  # noqa: B023
+            "OrderBook.apply": seconds(lambda: applied.apply(records)),  # noqa: B023
         }
         assert totals[0] == totals[1]
         assert np.flatnonzero(bids).tolist() == sorted(

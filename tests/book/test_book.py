@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mdslib.book import Book
+from mdslib.book import OrderBook
 from mdslib.book.levels import NONE, best_ask, best_bid
 from mdslib.errors import ConfigError, DataError
 from mdslib.events import RECORD, BookFlag, Kind
@@ -48,13 +48,13 @@ def delta(side: int, price: float, size: int, flags: int = int(BookFlag.LAST)) -
     return record
 
 
-def contents(book: Book, side: int) -> list[tuple[int, int]]:
+def contents(book: OrderBook, side: int) -> list[tuple[int, int]]:
     top = book.top(max(book.counts))
     prices, sizes = (top.bid, top.bid_size) if side == 0 else (top.ask, top.ask_size)
     return [(round(price / book.tick), size) for price, size in zip(prices.tolist(), sizes.tolist(), strict=True)]
 
 
-def assert_same(book: Book, plain: PlainBook) -> None:
+def assert_same(book: OrderBook, plain: PlainBook) -> None:
     for side in (0, 1):
         assert contents(book, side) == plain.ordered(side)
         assert book.counts[side] == len(plain.sides[side])
@@ -73,7 +73,7 @@ STEP = st.tuples(st.integers(0, 1), st.one_of(NEAR, NEAR, FAR), st.integers(0, 3
     st.lists(st.tuples(st.integers(-150, 150), st.lists(STEP, max_size=25)), max_size=12), st.sampled_from([0, 1, 5])
 )
 def test_book_equals_dictionary_and_sort_after_every_message(moves, depth):
-    book, plain = Book(1.0, depth=depth, window=16), PlainBook(depth)
+    book, plain = OrderBook(1.0, depth=depth, window=16), PlainBook(depth)
     for centre, steps in moves:
         records = [delta(side, centre + away, size, 0) for side, away, size in steps]
         records.append(delta(0, centre, 1))
@@ -87,7 +87,7 @@ def test_book_equals_dictionary_and_sort_after_every_message(moves, depth):
 
 @given(st.lists(STEP, max_size=60), st.integers(0, 8))
 def test_sizes_are_conserved_when_levels_are_set_one_by_one_then_truncated(steps, depth):
-    book, plain = Book(0.25, window=16), PlainBook(depth)
+    book, plain = OrderBook(0.25, window=16), PlainBook(depth)
     for side, tick, size in steps:
         book.set("ask" if side else "bid", tick * 0.25, size)
         plain.set(side, tick, size)
@@ -103,7 +103,7 @@ def test_sizes_are_conserved_when_levels_are_set_one_by_one_then_truncated(steps
 
 
 def test_more_far_levels_than_there_is_room_for_make_room():
-    book, plain = Book(1.0, window=16), PlainBook()
+    book, plain = OrderBook(1.0, window=16), PlainBook()
     rng = np.random.default_rng(4)
     ticks = rng.permutation(6000)
     book.apply(np.concatenate([delta(1, float(tick), 1 + tick % 7) for tick in ticks.tolist()]))
@@ -113,7 +113,7 @@ def test_more_far_levels_than_there_is_room_for_make_room():
 
 
 def test_a_snapshot_replaces_the_whole_book():
-    book = Book(0.5)
+    book = OrderBook(0.5)
     book.apply(delta(0, 99.0, 5))
     snapshot = [
         delta(0, math.nan, 0, int(BookFlag.CLEAR | BookFlag.SNAPSHOT)),
@@ -125,7 +125,7 @@ def test_a_snapshot_replaces_the_whole_book():
 
 
 def test_an_empty_snapshot_leaves_an_empty_book():
-    book = Book(0.5)
+    book = OrderBook(0.5)
     book.apply(delta(0, 99.0, 5))
     book.apply(delta(0, math.nan, 0, int(BookFlag.CLEAR | BookFlag.LAST)))
     assert book.counts == (0, 0)
@@ -134,13 +134,13 @@ def test_an_empty_snapshot_leaves_an_empty_book():
 
 
 def test_deleting_a_level_that_is_not_there_changes_nothing():
-    book = Book(0.5)
+    book = OrderBook(0.5)
     book.apply(np.concatenate([delta(0, 10.0, 1), delta(0, 9.0, 0), delta(1, 3.0, 0), delta(0, 11.0, 0)]))
     assert book.counts == (1, 0)
 
 
 def test_crossed_is_judged_at_the_end_of_a_message_only():
-    book = Book(0.5)
+    book = OrderBook(0.5)
     crossing = [delta(0, 10.0, 1), delta(1, 10.5, 1), delta(0, 10.5, 1, 0), delta(1, 10.5, 0)]
     book.apply(np.concatenate(crossing))
     assert (book.crossed, book.times_crossed, book.messages) == (False, 0, 3)
@@ -149,7 +149,7 @@ def test_crossed_is_judged_at_the_end_of_a_message_only():
 
 
 def test_depth_drops_what_a_new_level_pushes_out_but_only_after_the_message():
-    book = Book(1.0, depth=2)
+    book = OrderBook(1.0, depth=2)
     book.apply(np.concatenate([delta(0, 10.0, 1), delta(0, 9.0, 1)]))
     book.apply(np.concatenate([delta(0, 8.0, 1, 0), delta(0, 10.0, 0)]))
     assert book.top(5).bid.tolist() == [9.0, 8.0]
@@ -158,7 +158,7 @@ def test_depth_drops_what_a_new_level_pushes_out_but_only_after_the_message():
 
 
 def test_prices_come_back_as_the_floats_that_went_in():
-    book = Book(0.1)
+    book = OrderBook(0.1)
     prices = [round(n * 0.1, 1) for n in range(1, 2000)]
     book.apply(np.concatenate([delta(1, price, 1) for price in prices]))
     assert book.top(5000).ask.tolist() == prices
@@ -167,12 +167,12 @@ def test_prices_come_back_as_the_floats_that_went_in():
 def test_records_of_other_kinds_are_passed_over():
     trade = delta(0, 10.0, 1)
     trade["kind"] = Kind.TRADE
-    assert Book(0.5).apply(trade) == 0
+    assert OrderBook(0.5).apply(trade) == 0
 
 
 def test_a_price_off_the_grid_is_refused_and_what_came_before_it_stays():
-    book = Book(0.5)
-    text = r"Book: a price must be a multiple of the tick 0\.5, received 10\.25; .* refine\(\) with a finer one"
+    book = OrderBook(0.5)
+    text = r"OrderBook: a price must be a multiple of the tick 0\.5, received 10\.25; .* refine\(\) with a finer one"
     with pytest.raises(DataError, match=text):
         book.apply(np.concatenate([delta(0, 10.0, 1), delta(0, 10.25, 1)]))
     assert book.best_bid == 10.0
@@ -183,13 +183,13 @@ def test_a_price_off_the_grid_is_refused_and_what_came_before_it_stays():
 def test_a_price_far_finer_than_the_tick_is_off_the_grid_too():
     for price in (0.0001, 100.0001):
         with pytest.raises(DataError, match="multiple of the tick"):
-            Book(0.5).apply(delta(0, price, 1))
+            OrderBook(0.5).apply(delta(0, price, 1))
 
 
 @given(st.integers(1, 2**50), st.sampled_from([1e-8, 1e-5, 0.01, 0.05, 0.1, 0.25, 1.0, 5.0]))
 def test_every_price_on_the_grid_is_taken_and_comes_back(ticks, tick):
     price = float(Decimal(ticks) * Decimal(repr(tick)))
-    book = Book(tick)
+    book = OrderBook(tick)
     book.apply(delta(0, price, 1))
     assert book.best_bid == price
 
@@ -200,39 +200,41 @@ def test_every_price_on_the_grid_is_taken_and_comes_back(ticks, tick):
 )
 def test_a_price_that_is_no_number_or_too_large_for_ticks_is_refused(price, text):
     with pytest.raises(DataError, match=text):
-        Book(0.5).apply(delta(0, price, 1))
+        OrderBook(0.5).apply(delta(0, price, 1))
     with pytest.raises(DataError, match=text):
-        Book(0.5).set("bid", price, 1)
+        OrderBook(0.5).set("bid", price, 1)
 
 
 def test_a_negative_size_is_refused():
-    with pytest.raises(DataError, match=r"Book: a size must be >= 0, received -1 at price 10\.0; 0 deletes the level"):
-        Book(0.5).apply(delta(0, 10.0, -1))
+    with pytest.raises(
+        DataError, match=r"OrderBook: a size must be >= 0, received -1 at price 10\.0; 0 deletes the level"
+    ):
+        OrderBook(0.5).apply(delta(0, 10.0, -1))
 
 
 def test_refine_keeps_every_level_on_a_finer_grid():
-    book = Book(0.1)
+    book = OrderBook(0.1)
     book.apply(np.concatenate([delta(0, 0.7, 3), delta(1, 0.8, 4), delta(0, 0.1, 9)]))
     book.refine(0.001)
     book.set("bid", 0.705, 1)
     assert book.top(9).bid.tolist() == [0.705, 0.7, 0.1]
-    with pytest.raises(ConfigError, match=r"Book\.refine: the new tick must divide 0\.001, received 0\.3"):
+    with pytest.raises(ConfigError, match=r"OrderBook\.refine: the new tick must divide 0\.001, received 0\.3"):
         book.refine(0.3)
 
 
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"tick": 0.0}, r"Book\.tick must be > 0, received 0\.0; take it from the venue's specification"),
-        ({"tick": 1.0, "window": 100}, r"Book\.window must be a power of two and >= 16, received 100; try 4096"),
-        ({"tick": 1.0, "depth": -1}, r"Book\.depth must be >= 0, received -1; 0 keeps every level"),
+        ({"tick": 0.0}, r"OrderBook\.tick must be > 0, received 0\.0; take it from the venue's specification"),
+        ({"tick": 1.0, "window": 100}, r"OrderBook\.window must be a power of two and >= 16, received 100; try 4096"),
+        ({"tick": 1.0, "depth": -1}, r"OrderBook\.depth must be >= 0, received -1; 0 keeps every level"),
     ],
 )
 def test_bad_options_say_what_is_wrong(options, text):
     with pytest.raises(ConfigError, match=text):
-        Book(**options)
+        OrderBook(**options)
 
 
 def test_a_side_has_a_name():
-    with pytest.raises(DataError, match=r"Book\.set: side must be 'bid' or 'ask', received 'buy'"):
-        Book(1.0).set("buy", 1.0, 1)
+    with pytest.raises(DataError, match=r"OrderBook\.set: side must be 'bid' or 'ask', received 'buy'"):
+        OrderBook(1.0).set("buy", 1.0, 1)

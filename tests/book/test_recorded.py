@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mdslib.book import Book
+from mdslib.book import OrderBook
 from mdslib.events import Kind
 from mdslib.feeds.replay import replay_capture
 from mdslib.instruments import Instrument
@@ -32,7 +32,7 @@ def test_the_tape_and_its_table_rebuild_every_book_of_a_capture(shared_data: Pat
         live = report.pairs[pair].book
         assert live is not None
         for records in (from_tape, from_table):
-            book = Book(live.tick)
+            book = OrderBook(live.tick)
             book.apply(records[records["instrument"] == place])
             for ours, theirs in zip(book.top(10_000), live.top(10_000), strict=True):
                 assert ours.tobytes() == theirs.tobytes()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mdslib.book import Book
+from mdslib.book import OrderBook
 from mdslib.events import BookFlag, Kind, unpack_conditions
 from mdslib.feeds.bitfinex import OB_CHECKSUM, SEQ_ALL, TIMESTAMP, BitfinexDecoder
 from mdslib.feeds.pairs import Pairs
@@ -67,7 +67,7 @@ def test_several_updates_in_one_frame_are_one_message():
 
 def test_an_empty_snapshot_is_an_empty_book():
     decoder = opened()
-    book = Book(0.5)
+    book = OrderBook(0.5)
     book.apply(decoder.receive(f"[{BOOK},[]]", 1))
     book.apply(decoder.receive(f"[{BOOK},[6000.5,1,1]]", 2))
     assert (book.best_bid, decoder.last.deltas) == (6000.5, 1)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mdslib.book import Book
+from mdslib.book import OrderBook
 from mdslib.events import BookFlag, Kind, unpack_conditions
 from mdslib.feeds.bitmex import BitmexDecoder
 from mdslib.feeds.pairs import Pairs
@@ -62,7 +62,7 @@ def test_updates_of_2023_and_later_bring_price_and_time():
 
 
 def test_an_id_that_changes_its_side_leaves_the_old_one():
-    decoder, book = BitmexDecoder(), Book(0.5)
+    decoder, book = BitmexDecoder(), OrderBook(0.5)
     book.apply(decoder.receive(partial(), 1))
     book.apply(decoder.receive(table("update", row(1, "Buy", size=4)), 2))
     assert (book.best_bid, book.counts) == (101.5, (2, 0))

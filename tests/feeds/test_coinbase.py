@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mdslib.book import Book
+from mdslib.book import OrderBook
 from mdslib.events import BookFlag, Kind, unpack_conditions
 from mdslib.feeds.capture import What, capture_files, read_capture
 from mdslib.feeds.coinbase import CoinbaseDecoder
@@ -42,7 +42,7 @@ def opened():
 
 
 def test_snapshot_then_updates_make_the_book():
-    decoder, book = CoinbaseDecoder(), Book(0.01)
+    decoder, book = CoinbaseDecoder(), OrderBook(0.01)
     first = decoder.receive(snapshot(), 1)
     second = decoder.receive(update(["buy", "101.10000000", "0.00000000"], ["sell", "102.50", "1.2"]), 2)
     book.apply(np.concatenate([first, second]))
@@ -137,7 +137,7 @@ def test_every_ticker_after_a_pairs_first_has_the_books_best_prices(shared_data:
             continue
         for record in decoder.receive(line.text, line.time).reshape(-1, 1):
             place = int(record["instrument"][0])
-            book = books.setdefault(place, Book(1e-8 if decoder.pairs.symbols[place].endswith("-BTC") else 1e-4))
+            book = books.setdefault(place, OrderBook(1e-8 if decoder.pairs.symbols[place].endswith("-BTC") else 1e-4))
             book.apply(record)
             if record["kind"][0] != Kind.QUOTE:
                 continue

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from mdslib.book import Book
+from mdslib.book import OrderBook
 from mdslib.events import Kind, unpack_conditions
 from mdslib.feeds.coinbase_advanced import AdvancedDecoder
 from mdslib.feeds.pairs import Pairs
@@ -30,7 +30,7 @@ def opened():
 
 
 def test_offers_are_asks_and_zero_deletes():
-    decoder, book = AdvancedDecoder(), Book(0.01)
+    decoder, book = AdvancedDecoder(), OrderBook(0.01)
     rows = ("bid", "68900.00", "1.5"), ("offer", "68901.00", "0.5"), ("offer", "68902.00", "2")
     book.apply(decoder.receive(levels(0, "snapshot", *rows), 1))
     book.apply(decoder.receive(levels(1, "update", ("offer", "68901.00", "0.00000000")), 2))

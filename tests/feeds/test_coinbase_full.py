@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mdslib.book import Book
+from mdslib.book import OrderBook
 from mdslib.errors import DataError
 from mdslib.events import Kind
 from mdslib.feeds.coinbase import CoinbaseDecoder
@@ -97,7 +97,7 @@ ACT = st.tuples(st.integers(0, 6), st.integers(0, 9), st.integers(1, 5))
 
 @given(st.lists(ACT, max_size=20), st.lists(ACT, max_size=20), st.lists(ACT, max_size=20))
 def test_levels_are_the_sums_of_the_resting_orders_whenever_the_snapshot_was_made(before, between, after):
-    venue, decoder, book = Venue(), CoinbaseDecoder(), Book(1.0)
+    venue, decoder, book = Venue(), CoinbaseDecoder(), OrderBook(1.0)
     # Some messages come before the snapshot was made, some after it but before it arrives, some after that.
     for step in [(0, 1, 1), *before]:
         for text in act(venue, *step):
@@ -138,7 +138,7 @@ def test_a_gap_makes_the_book_unknown_until_the_next_snapshot():
     assert (resync.pair, resync.why, resync.send) == (PAIR, "sequence: 105 must follow, received 107", ())
     assert len(decoder.receive(second, 3)) == 0
     assert decoder.last.names == {"full open before its snapshot": 1}
-    book = Book(1.0)
+    book = OrderBook(1.0)
     book.apply(decoder.load_orders(PAIR, venue.snapshot(), 4))
     assert book.top(9).bid.tolist() == [100.0, 99.0, 98.0]
 
@@ -160,7 +160,7 @@ def test_a_snapshot_may_be_newer_than_the_feed():
     early, late = venue.place("buy", 100, 1), venue.place("buy", 99, 1)
     for text in early:
         decoder.receive(text, 1)
-    book = Book(1.0)
+    book = OrderBook(1.0)
     book.apply(decoder.load_orders(PAIR, venue.snapshot(), 2))
     for text in [*late, *venue.place("buy", 98, 4)]:
         book.apply(decoder.receive(text, 3))
@@ -192,7 +192,7 @@ def test_an_activated_stop_order_has_no_sequence_and_changes_nothing():
 
 def test_a_changed_price_moves_the_order():
     venue, decoder = opened()
-    book = Book(1.0)
+    book = OrderBook(1.0)
     book.apply(decoder.load_orders(PAIR, venue.snapshot(), 2))
     text = venue.say(
         "change", order_id="order-100", reason="modify_order", old_price="100", new_price="99", new_size="5"

@@ -10,7 +10,7 @@ from zlib import crc32
 import numpy as np
 import pytest
 
-from mdslib.book import Book
+from mdslib.book import OrderBook
 from mdslib.events import BookFlag, Kind, unpack_conditions
 from mdslib.feeds.kraken import KrakenDecoder, digits
 from mdslib.feeds.pairs import Pairs
@@ -114,7 +114,7 @@ def test_an_update_of_both_sides_has_two_objects_and_is_one_message():
 
 def test_levels_that_are_pushed_out_of_the_depth_are_deleted_by_records():
     decoder = opened(depth=2, bids=[("10", "1"), ("9", "1")], asks=[])
-    book = Book(1.0)
+    book = OrderBook(1.0)
     book.apply(KrakenDecoder().receive(snapshot([("10", "1"), ("9", "1")], [], 2), 1))
     book.apply(decoder.receive(update(depth=2, b=[("11", "4.0")]), 2))
     assert book.top(9).bid.tolist() == [11.0, 10.0]

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from mdslib.book import Book
+from mdslib.book import OrderBook
 from mdslib.events import BookFlag, Kind, unpack_conditions
 from mdslib.feeds.kraken_v2 import KrakenV2Decoder
 from mdslib.feeds.pairs import Pairs
@@ -49,7 +49,7 @@ def test_a_wrong_checksum_asks_for_the_pair_at_its_depth():
 
 
 def test_levels_pushed_out_of_the_depth_are_deleted():
-    decoder, ours = KrakenV2Decoder(), Book(0.1)
+    decoder, ours = KrakenV2Decoder(), OrderBook(0.1)
     ours.apply(decoder.receive(book("snapshot", BIDS, ASKS), 1))
     ours.apply(decoder.receive(book("update", "45284.0/1.0"), 2))
     assert ours.counts == (10, 10)

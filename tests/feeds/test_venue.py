@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mdslib.book import Book
+from mdslib.book import OrderBook
 from mdslib.errors import ConfigError
 from mdslib.events import RECORD, SCHEMAS, BookFlag, Kind
 from mdslib.feeds.capture import What, capture_files, read_capture
@@ -116,7 +116,7 @@ def test_every_record_of_a_capture_is_a_row_of_its_kinds_schema_and_ends_with_it
 
 
 def test_one_call_for_a_whole_capture_makes_the_book_that_calls_by_message_make(shared_data: Path):
-    by_message, whole, kept = Book(1e-8), Book(1e-8), []
+    by_message, whole, kept = OrderBook(1e-8), OrderBook(1e-8), []
     decoder = decoder_for("coinbase")()
     for line in read_capture(*capture_files(shared_data / "coinbase_20210417")):
         if line.what is What.RECEIVED:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mdslib.book import Book
+from mdslib.book import OrderBook
 from mdslib.book.grid import on_grid
 from mdslib.events import BookFlag, Kind
 from mdslib.feeds import venue_connection
@@ -39,7 +39,7 @@ def books_of(records: Records) -> list[tuple[tuple[int, int], float, float, list
     found = []
     for place in np.unique(records["instrument"]):
         ours = records[records["instrument"] == place]
-        book: Book = on_grid(None, ours)
+        book: OrderBook = on_grid(None, ours)
         book.apply(ours)
         top = book.top(20)
         found.append((book.counts, book.best_bid, book.best_ask, [*top.bid_size.tolist(), *top.ask_size.tolist()]))
