@@ -40,7 +40,7 @@ def session_measures(engine: Engine, silence: float) -> Measures:
         Measure("mdslib_cancels_total", "Cancels asked for.", tally.cancels),
         Measure("mdslib_denials_total", "Orders that a limit denied.", dict(tally.denied), "limit"),
         Measure("mdslib_rejects_total", "Orders that the venue refused.", dict(tally.rejected), "reason"),
-        Measure("mdslib_requests_refused_total", "Requests that the venue refused for their rate (429).", refused),
+        Measure("mdslib_requests_refused_total", "Requests refused by the venue's rate limit (429).", refused),
         *left,
         Measure("mdslib_unknown_outcomes_total", "Orders without an answer at first.", tally.unknown),
         Measure("mdslib_outside_session_total", "Market events outside the session.", dict(tally.outside), "when"),

@@ -13,9 +13,10 @@ from mdslib.rehearsal.judge import Row, Verdict
 from mdslib.rehearsal.losses import Books, Events
 
 YES, NO = 0, 1
+# The verdict first: the table is wider than a page.
 HEAD = (
-    "fault", "thrown", "what the session did", "events lost, doubled", "orders lost, doubled", "books", "audit",
-    "verdict",
+    "fault", "verdict", "events lost, doubled", "orders lost, doubled", "books", "audit", "thrown",
+    "what the session did",
 )  # fmt: skip
 
 
@@ -74,13 +75,13 @@ def cells(row: Row) -> tuple[str, ...]:
     """Return a row's cells, as `HEAD` names them."""
     return (
         row.script,
-        row.thrown,
-        row.did,
+        row.verdict.value if row.exit in ("", "OK") else f"{row.verdict.value}: {row.exit}",
         "–" if row.events is None else _events(row.events),
         "–" if row.orders is None else f"{len(row.orders.lost)}, {len(row.orders.doubled)} of {row.orders.sent:,}",
         "–" if row.books is None else _books(row.books),
         row.audit or "–",
-        row.verdict.value if row.exit in ("", "OK") else f"{row.verdict.value}: {row.exit}",
+        row.thrown,
+        row.did,
     )
 
 
@@ -97,7 +98,7 @@ def _books(books: Books) -> str:
 
 def lines(row: Row) -> Iterable[str]:
     """Return a row as lines for a person: the verdict, what was thrown and done, and why it failed."""
-    _, thrown, did, events, orders, books, audit, verdict = cells(row)
+    _, verdict, events, orders, books, audit, thrown, did = cells(row)
     mark = "✗" if not row.ok else "-" if row.verdict is Verdict.IDLE else "✓"
     yield f"{mark} {row.script}: {verdict} ({row.seconds:.0f} s)"
     yield f"    thrown: {thrown}"

@@ -55,6 +55,7 @@ def test_a_session_is_scraped_over_http_and_its_notebook_has_the_same_numbers(
         limits={"max_position": 30.0}, requests_per_minute=100_000,
     )  # fmt: skip
     told, shown = samples(pages[0]), report.metrics()["value"]
+    assert not [text for text in report.metrics()["what"] if len(text) > 50], "pandas shows no more of a text"
     assert told["mdslib_events_total"] == 600
     assert told["mdslib_fills_total"] == report.tally.fills > 0
     assert told['mdslib_denials_total{limit="POSITION"}'] > 0
