@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -108,11 +109,11 @@ def past_checked(plan: LivePlan, engine: Engine, log: Log) -> AuditReport:
         past = Backfill(history, plan.instruments, channels)
         now = engine.clock.now()
         deadline, parts = monotonic_ns() + int(LOOK_BACK * 1e9), []
-        for begin, stop in slices(start, end, end):
-            if monotonic_ns() > deadline:
-                raise FeedError(f"the venue's history was not read to its end within {LOOK_BACK:g} s")
-            parts.append(past.fetch(begin, min(stop, end), now))
-        past.close()
+        with closing(past):
+            for begin, stop in slices(start, end, end):
+                if monotonic_ns() > deadline:
+                    raise FeedError(f"the venue's history was not read to its end within {LOOK_BACK:g} s")
+                parts.append(past.fetch(begin, min(stop, end), now))
     except MdsError as error:
         log("history-not-compared", error=str(error))
         return AuditReport("", (Finding("history", Outcome.NOT_COMPARED, str(error)),))

@@ -86,7 +86,7 @@ def test_the_supervisor_lets_a_long_audit_go_on_and_ends_one_that_hangs() -> Non
     beats = np.repeat(np.arange(1, 31), 15)  # one piece in 15 s, for 450 s
     assert {watch.tick(float(now), Seen(cell=True, heartbeat=int(beat))) for now, beat in enumerate(beats)} == {None}
     acts = [watch.tick(450.0 + now, Seen(cell=True, heartbeat=30)) for now in range(10)]
-    assert acts[-1] is Action.KILL or Action.KILL in acts
+    assert Action.KILL in acts
     assert watch.overdue == "the session's heartbeat stood still for 20 s"
 
 
