@@ -57,6 +57,7 @@ class Allowance:
         self._reserve = max(1, requests * RESERVE // 100) if requests > 1 else 0
         self._spent: deque[int] = deque()  # when each token was taken that is not back yet
         self._lock = threading.Lock()
+        self._claimed = threading.local()  # .one: this thread has a token that it has not used yet
         self._closed_until = 0
         self._pause = FIRST_PAUSE
         self._ended = threading.Event()
@@ -77,13 +78,19 @@ class Allowance:
 
     def take(self, *, urgent: bool) -> bool:
         """Take a token if there is one; `urgent` for a cancel."""
-        with self._lock:
-            now = self._now()
-            if self._wait(now, urgent) > 0:
-                return False
-            if self.requests:
-                self._spent.append(now)
-            return True
+        return self._take(urgent) == 0.0
+
+    def claim(self, *, urgent: bool) -> float:
+        """Take a token for this thread's next `wait`, and return 0; or return how long to wait for one, s.
+
+        So whoever has something better to do than to wait knows that its call will leave at once: another thread can't
+        take the token in between.
+        """
+        if getattr(self._claimed, "one", False):
+            return 0.0
+        pause = self._take(urgent)
+        self._claimed.one = pause == 0.0
+        return pause
 
     def pause(self, *, urgent: bool) -> float:
         """Return how long a request has to wait, s; 0 where it may leave now."""
@@ -91,11 +98,23 @@ class Allowance:
             return max(0, self._wait(self._now(), urgent)) / 1e9
 
     def wait(self, *, urgent: bool) -> None:
-        """Wait for a token and take it; at the end of a session nothing is waited for."""
-        while not self.take(urgent=urgent):
-            if self._ended.wait(min(self.pause(urgent=urgent), WAITED_AT_ONCE)):
+        """Wait for a token and take it, or use the one that was claimed; at a session's end nothing is waited for."""
+        if getattr(self._claimed, "one", False):
+            self._claimed.one = False
+            return
+        while pause := self._take(urgent):
+            if self._ended.wait(min(pause, WAITED_AT_ONCE)):
                 return
             self.on_wait()
+
+    def _take(self, urgent: bool) -> float:
+        """Take a token and return 0, or return the pause until there is one, s."""
+        with self._lock:
+            now = self._now()
+            pause = max(0, self._wait(now, urgent)) / 1e9
+            if self.requests and not pause:
+                self._spent.append(now)
+            return pause
 
     def answered(self, status: int, headers: Mapping[str, str]) -> None:
         """Take note of an answer: after a 429 nothing leaves for as long as it says."""

@@ -296,6 +296,7 @@ class Engine:
         """End without the tape: nothing can be recorded any more, so nothing may work any more."""
         self.failure = self.failure or error
         self._ending.begin("recording failed")
+        self.workers.withhold()
         self.flow.cancel_working()
         self.workers.idle.wait(SETTLE)
         if self.closeout is not None:
@@ -316,9 +317,10 @@ class Engine:
         if self.reason:
             coming = self._ending.at_close and (len(self._box) > 0 or self.gaps.open)
             busy = not self.workers.idle.is_set() or coming
-            settled = self._ending.settled(busy=busy, working=bool(self.desk.working()))
-            if settled and (self.closeout is None or self.closeout.over()):
-                self._finish()
+            if self._ending.settled(busy=busy, working=bool(self.desk.working())):
+                self.workers.withhold()  # before the venue is asked what works there
+                if self.closeout is None or self.closeout.over():
+                    self._finish()
 
     def _waiting(self) -> list[Item]:
         """Return everything that waits, oldest first."""

@@ -29,7 +29,7 @@ def session_measures(engine: Engine, silence: float) -> Measures:
     tally, account = engine.tally, engine.fold.account
     symbols = [instrument.symbol for instrument in engine.fold.instruments]
     allowance = engine.workers.allowance
-    refused, free = (0, -1) if allowance is None else (allowance.refused, allowance.left)
+    free = allowance.left
     left = [Measure("mdslib_requests_left", "Requests that the venue takes now.", free)] if free >= 0 else []
     positions = {symbol: float(account[k]["position"]) for k, symbol in enumerate(symbols)}
     return [
@@ -40,7 +40,7 @@ def session_measures(engine: Engine, silence: float) -> Measures:
         Measure("mdslib_cancels_total", "Cancels asked for.", tally.cancels),
         Measure("mdslib_denials_total", "Orders that a limit denied.", dict(tally.denied), "limit"),
         Measure("mdslib_rejects_total", "Orders that the venue refused.", dict(tally.rejected), "reason"),
-        Measure("mdslib_requests_refused_total", "Requests refused by the venue's rate limit (429).", refused),
+        Measure("mdslib_requests_refused_total", "Requests refused as too many (429).", allowance.refused),
         *left,
         Measure("mdslib_unknown_outcomes_total", "Orders without an answer at first.", tally.unknown),
         Measure("mdslib_outside_session_total", "Market events outside the session.", dict(tally.outside), "when"),

@@ -26,7 +26,7 @@ OPTIONS: dict[str, Any] = {
     "mute_after": 30.0,  # s of quiet that never make a socket suspicious; 0: no watchdog
     "max_queue": 100_000,  # frames that may wait; beyond, they are dropped and fetched later
     "check_history": "auto",  # after the close, the tape against the venue's history: "yes", "no"; auto: a real venue's
-    "max_age": 2.0,  # s; an older decision is not sent any more: by a restart, or where the venue takes no request
+    "max_age": 2.0,  # s; an older decision is not sent any more: by a restart, or where it had to wait
     "metrics_port": None,  # serves measures to Prometheus, on this machine only; None: as in the settings, 0: nowhere
     "requests_per_minute": None,  # that the venue takes; None: 200, and on a local exchange no limit. 0: none
     "resolve_within": 30.0,  # s; an order of unknown outcome that the venue does not know by then has never arrived

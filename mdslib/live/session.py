@@ -209,6 +209,7 @@ class Session:
                     serving.enter_context(served(plan.options["metrics_port"], engine, keeper))
                     self._trade(engine, keeper, broker, past if past is not None and past.opened else None)
                 except MdsError:
+                    workers.withhold()
                     if desk.working():  # of an earlier life: nobody watches over them now
                         engine.closeout.insist()
                     raise

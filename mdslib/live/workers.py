@@ -45,7 +45,7 @@ class Answer:
     resolved: bool = False
 
 
-Job = tuple[str, Order] | None  # None: the end
+Job = tuple[str, Order, int]  # what is to be done, of which order, since when (monotonic ns)
 
 
 class Jobs:
@@ -56,22 +56,22 @@ class Jobs:
     Examples
     --------
     >>> jobs = Jobs()
-    >>> jobs.put(("send", 1)); jobs.put(("send", 2)); jobs.put(("cancel", 0), first=True)
+    >>> jobs.put(("send", 1, 0)); jobs.put(("send", 2, 0)); jobs.put(("cancel", 0, 0), first=True)
     >>> jobs.get(), jobs.get(), jobs.get()
-    (('cancel', 0), ('send', 1), ('send', 2))
+    (('cancel', 0, 0), ('send', 1, 0), ('send', 2, 0))
     """
 
     def __init__(self) -> None:
-        self._first: deque[Job] = deque()
-        self._then: deque[Job] = deque()
+        self._first: deque[Job | None] = deque()
+        self._then: deque[Job | None] = deque()
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()  # one entry for each job that waits
 
-    def put(self, job: Job, *, first: bool = False) -> None:
-        """Add a job, and wake a worker."""
+    def put(self, job: Job | None, *, first: bool = False) -> None:
+        """Add a job, or None for the end, and wake a worker."""
         (self._first if first else self._then).append(job)
         self._bell.put(None)
 
-    def get(self) -> Job:
+    def get(self) -> Job | None:
         """Wait for a job and take it."""
         self._bell.get()
         while True:  # there is one for us; another worker may take it while we look, and leaves us another
@@ -79,7 +79,7 @@ class Jobs:
                 with contextlib.suppress(IndexError):
                     return waiting.popleft()
 
-    def take_first(self) -> Job:
+    def take_first(self) -> Job | None:
         """Take a job that goes first if one waits; None otherwise."""
         if not self._first:
             return None
@@ -105,13 +105,15 @@ class Workers:
         Any of these forbids new orders.
     threads : int
         1 keeps the order of the orders.
-    resolve_within : float, optional
-        How long an order of unknown outcome is asked for, s; `RESOLVE_WITHIN` by default. These are asked for in a
-        thread of their own, so that other orders and cancels go on.
+    resolve_within : float
+        How long an order of unknown outcome is asked for, s. These are asked for in a thread of their own, so that
+        other orders and cancels go on.
     allowance : Allowance, optional
-        The broker's. Where an order or a question has to wait for its turn, cancels are not held up by it.
+        The broker's; by default one without a limit. Where an order or a question has to wait for its turn, cancels are
+        not held up by it.
     max_age : float
-        An order that could not leave within so many seconds is withheld: the market that it was meant for has gone.
+        An order that could not leave within so many seconds after it was handed over is withheld: the market that it
+        was meant for has gone.
     asks : bool
         Ask for an order whose cancel was refused: it has ended, and the stream may not have told.
     """
@@ -122,13 +124,13 @@ class Workers:
         tell: Callable[[Answer], None],
         stop_files: tuple[Path, ...],
         threads: int,
-        resolve_within: float | None = None,
+        resolve_within: float = RESOLVE_WITHIN,
         allowance: Allowance | None = None,
         max_age: float = float("inf"),
         asks: bool = True,
     ) -> None:
-        self.allowance, self._max_age, self._asks = allowance, max_age, asks
-        self._within = RESOLVE_WITHIN if resolve_within is None else resolve_within
+        self.allowance = Allowance(0) if allowance is None else allowance
+        self._max_age, self._asks, self._within = max_age, asks, resolve_within
         self._unknown: list[tuple[Order, int]] = []  # of unknown outcome, each with its deadline, monotonic ns
         self._resolver: threading.Thread | None = None
         self._broker, self._tell, self._stop_files = broker, tell, stop_files
@@ -137,6 +139,7 @@ class Workers:
         self.idle = threading.Event()  # every job that was handed over is answered
         self.idle.set()
         self._lock = threading.Lock()
+        self._withholds = False
         self._ended = threading.Event()
         self.failures: list[str] = []
         self.to_answer = Latency()
@@ -161,10 +164,15 @@ class Workers:
             self._open += 1
             if self._open == 1:
                 self.idle.clear()
-        self._jobs.put((verb, order), first=first)
+        self._jobs.put((verb, order, monotonic_ns()), first=first)
+
+    def withhold(self) -> None:
+        """Let no order leave from now on; each that waits is answered as withheld. Cancels and questions go on."""
+        self._withholds = True
 
     def close(self) -> None:
-        """End the threads; jobs that wait are left."""
+        """End the threads; orders that wait are withheld, cancels and questions are left."""
+        self.withhold()
         self._ended.set()
         for _ in self._threads:
             self._jobs.put(None)
@@ -172,13 +180,11 @@ class Workers:
             thread.join(timeout=10.0)
 
     def _work(self) -> None:
-        while not self._ended.is_set():
-            job = self._jobs.get()
-            if job is None:
-                return
-            self._finish(job)
+        while (job := self._jobs.get()) is not None:
+            if job[0] == "send" or not self._ended.is_set():
+                self._finish(job)
 
-    def _finish(self, job: tuple[str, Order]) -> None:
+    def _finish(self, job: Job) -> None:
         try:
             self._do(*job)
         finally:
@@ -190,23 +196,21 @@ class Workers:
             if not self._open:
                 self.idle.set()
 
-    def _has_turn(self, verb: str) -> bool:
-        """Wait until the venue takes another request, and cancel meanwhile; tell an order if it has become too old."""
-        if self.allowance is None:
-            return True
-        began = 0
-        while (pause := self.allowance.pause(urgent=verb == "cancel")) > 0.0:
-            began = began or monotonic_ns()
-            if verb == "send" and monotonic_ns() - began > self._max_age * 1e9:
+    def _has_turn(self, verb: str, since: int) -> bool:
+        """Wait until the venue takes another request, and cancel meanwhile; False where an order may not leave now."""
+        while True:
+            if verb == "send" and (self._withholds or monotonic_ns() - since > self._max_age * 1e9):
                 return False
+            pause = self.allowance.claim(urgent=verb == "cancel")
+            if not pause:
+                return True
             if verb != "cancel" and (first := self._jobs.take_first()) is not None:
                 self._finish(first)
-            elif self._ended.wait(min(pause, LOOK)):
-                return True  # the session is over: the last calls are made without waiting
-        return True
+            elif self._ended.wait(min(pause, LOOK)) and verb != "send":
+                return True  # the session is over: its last cancels and questions don't wait, and it sends no order
 
-    def _do(self, verb: str, order: Order) -> None:
-        if not self._has_turn(verb):
+    def _do(self, verb: str, order: Order, since: int) -> None:
+        if not self._has_turn(verb, since):
             self._tell(Answer(order, withheld=Denial.REQUEST_RATE))
         elif verb == "cancel":
             self._cancel(order)

@@ -73,6 +73,18 @@ def test_a_wait_is_told_to_the_nanosecond_and_cancels_wait_for_less(clock: Steps
     assert allowance.take(urgent=False)
 
 
+def test_a_claimed_token_is_the_claiming_thread_s_own_and_its_next_call_does_not_wait(clock: Steps) -> None:
+    allowance, theirs = Allowance(2, now=clock), list[float]()
+    assert (allowance.claim(urgent=False), allowance.claim(urgent=False)) == (0.0, 0.0), "one token, however often"
+    other = threading.Thread(target=lambda: theirs.append(allowance.claim(urgent=False)))
+    other.start()
+    other.join(120)
+    assert theirs == [60.0]
+    assert allowance.left == 1
+    allowance.wait(urgent=False)
+    assert (allowance.left, allowance.claim(urgent=False)) == (1, 60.0)
+
+
 def test_without_a_limit_nothing_waits(clock: Steps) -> None:
     allowance = Allowance(0, now=clock)
     assert all(allowance.take(urgent=False) for _ in range(1_000))

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from mdslib.audit.report import Outcome
+from mdslib.brokers.allowance import Allowance
 from mdslib.brokers.alpaca import AlpacaBroker
 from mdslib.desk import Desk
 from mdslib.errors import BrokerError
@@ -217,6 +218,24 @@ def test_an_order_whose_request_reaches_the_venue_after_the_stop_is_canceled(
     assert len(there) >= 3
     assert {order["status"] for order in there} == {"canceled"}
     assert report.audit.ok, "\n".join(report.audit.lines())
+
+
+def test_an_order_that_waits_for_its_turn_at_the_end_is_never_sent_and_the_tape_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ending, "SETTLE", 0.5)
+    monkeypatch.setattr(Allowance, "claim", lambda self, *, urgent: 0.0 if urgent else 60.0)
+    data, run = made_trades(600), tmp_path / "run"
+    with exchange_for(data, run, **FAST) as exchange:
+        given = parameters(exchange, data, run, "volume_modulo", end_of_day="keep", max_age=86_400.0)
+        report = Session.from_parameters(**given).run()
+        assert orders(exchange) == []
+    assert report.tally.intents > 2
+    assert report.tally.denied["REQUEST_RATE"] == report.tally.intents
+    assert report.audit.ok, "\n".join(report.audit.lines())
+    findings = {finding.name: finding.text for finding in report.audit.findings}
+    assert findings["working"] == "no order of this run works at the venue"
+    assert Verdict.read(run).code is ExitCode.OK  # type: ignore[union-attr]
 
 
 def test_an_order_that_the_venue_does_not_cancel_is_named_and_the_session_is_not_ok(

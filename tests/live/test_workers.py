@@ -143,7 +143,7 @@ class Turns(Allowance):
         self.open = {"cancels": True, "orders": False}
         self.asked = 0
 
-    def pause(self, *, urgent: bool) -> float:
+    def claim(self, *, urgent: bool) -> float:
         self.asked += not urgent
         return 0.0 if self.open["cancels" if urgent else "orders"] else 60.0
 
@@ -187,11 +187,64 @@ def test_an_order_that_can_not_leave_in_time_is_withheld_and_never_sent(
     assert scene.venue.calls == []
 
 
-def test_a_worker_that_waits_for_a_turn_ends_with_the_session(scarce: tuple[Scene, Turns]) -> None:
+def test_an_order_s_age_counts_from_when_it_was_handed_over_not_from_when_a_worker_is_free(
+    scarce: tuple[Scene, Turns], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene, turns = scarce
+    now = [0]
+    monkeypatch.setattr(module, "monotonic_ns", lambda: now[0])
+    monkeypatch.setattr(scene.workers, "_max_age", 2.0)
+    scene.workers.send(order(1))
+    scene.workers.send(order(2))
+    wait_until(lambda: turns.asked > 0)
+    now[0] = 2_000_000_001
+    assert scene.workers.idle.wait(120)
+    assert [(answer.order.new.client_order_id, answer.withheld) for answer in scene.told] == [
+        ("c1", Denial.REQUEST_RATE),
+        ("c2", Denial.REQUEST_RATE),
+    ]
+    assert scene.venue.calls == []
+
+
+def test_of_two_orders_that_look_for_the_last_turn_one_leaves_and_the_other_does_not_wait_past_its_age() -> None:
+    allowance, venue, told = Allowance(2), Venue(), list[Answer]()  # one of the two turns is for cancels
+    both, looked = threading.Barrier(2, timeout=60), list[int]()
+    plain, submitted = allowance.claim, venue.submit
+
+    def claim(*, urgent: bool) -> float:
+        looked.append(1)
+        if len(looked) <= 2:
+            both.wait()
+        return plain(urgent=urgent)
+
+    def submit(new: NewOrder) -> OrderState:
+        allowance.wait(urgent=False)  # as every call of the broker does
+        return submitted(new)
+
+    allowance.claim, venue.submit = claim, submit  # type: ignore[method-assign]
+    workers = Workers(venue, told.append, (), 2, allowance=allowance, max_age=1.0)  # type: ignore[arg-type]
+    for number in (1, 2):
+        workers.send(order(number))
+    assert workers.idle.wait(50), "a minute is how long the next turn takes"
+    workers.close()
+    assert len(venue.calls) == 1
+    assert [answer.withheld for answer in told if answer.state is None] == [Denial.REQUEST_RATE]
+    assert len(told) == 2
+
+
+def test_a_worker_that_waits_for_a_turn_ends_with_the_session_and_its_order_is_never_sent(
+    scarce: tuple[Scene, Turns],
+) -> None:
     scene, turns = scarce
     scene.workers.send(order(1))
+    scene.workers.send(order(2))
     wait_until(lambda: turns.asked > 0)
     scene.workers.close()
+    assert scene.named("submit") == []
+    assert [(answer.order.new.client_order_id, answer.withheld) for answer in scene.told] == [
+        ("c1", Denial.REQUEST_RATE),
+        ("c2", Denial.REQUEST_RATE),
+    ]
     assert [thread.name for thread in threading.enumerate() if thread.name.startswith("orders-")] == []
 
 
