@@ -6,5 +6,6 @@
 from __future__ import annotations
 
 from mdslib.book.book import OrderBook, Top
+from mdslib.book.flow import order_flow
 
-__all__ = ["OrderBook", "Top"]
+__all__ = ["OrderBook", "Top", "order_flow"]

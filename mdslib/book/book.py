@@ -240,10 +240,7 @@ class OrderBook:
         return prices
 
     def _grow(self) -> None:
-        old = self.levels
-        room = np.zeros_like(old.far_key)
-        wide = [np.concatenate([part, room], axis=1) for part in (old.far_key, old.far_size)]
-        self.levels = kernels.Levels(old.ring, old.state, *wide)
+        self.levels = kernels.make_room(self.levels)
 
     def _off_grid(self, price: float) -> DataError:
         if abs(price) * self._per_price >= MOST:

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from mdslib.book.book import OrderBook
+from mdslib.book.book import Floats, OrderBook
 from mdslib.events import BookFlag, Kind
 from mdslib.protocols import Records
 
@@ -26,17 +26,29 @@ def on_grid(book: OrderBook | None, records: Records) -> OrderBook:
     """
     rows = (records["kind"] == Kind.BOOK_DELTA) & ((records["flag"] & BookFlag.CLEAR) == 0)
     prices = records["f0"][rows]
-    places = 0 if book is None else round(-math.log10(book.tick))
-    while places < _FINEST:
-        unit = 10.0**places
-        if bool((np.rint(prices * unit) / unit == prices).all()):
-            break
-        places += 1
+    places = decimal_places(prices, 0 if book is None else round(-math.log10(book.tick)))
     if book is None:
         return OrderBook(_step(places))
     if places > round(-math.log10(book.tick)):
         book.refine(_step(places))
     return book
+
+
+def decimal_places(prices: Floats, least: int = 0) -> int:
+    """Return how many decimal places hold every price: at least `least`, at most 12.
+
+    Examples
+    --------
+    >>> decimal_places(np.array([100.0, 0.125]))
+    3
+    """
+    places = least
+    while places < _FINEST:
+        unit = 10.0**places
+        if bool((np.rint(prices * unit) / unit == prices).all()):
+            break
+        places += 1
+    return places
 
 
 def _step(places: int) -> float:

@@ -60,6 +60,13 @@ def empty_levels(window: int, capacity: int) -> Levels:
     return Levels(np.zeros((2, window), np.int64), state, np.zeros(far, np.int64), np.zeros(far, np.int64))
 
 
+def make_room(book: Levels) -> Levels:
+    """Return the same book with twice the room for far levels; ring and state are shared."""
+    room = np.zeros_like(book.far_key)
+    far_key, far_size = (np.concatenate([part, room], axis=1) for part in (book.far_key, book.far_size))
+    return Levels(book.ring, book.state, far_key, far_size)
+
+
 @jit_hot
 def set_level(book: Levels, side: int, tick: int, size: int) -> int:
     """Give the level at `tick` of `side` the absolute `size` (0 deletes it); return DONE or FULL."""
@@ -245,6 +252,28 @@ def _set_far(book: Levels, side: int, key: int, size: int) -> int:
     sizes[side, low] = size
     state[side, TAIL] = tail + 1
     return DONE
+
+
+@jit
+def size_at(book: Levels, side: int, tick: int) -> int:
+    """Return the size of the level at `tick` of `side` in lots; 0 where there is none."""
+    state = book.state
+    key = tick if side == 0 else -tick
+    if state[side, BEST] == NONE or key > state[side, BEST]:
+        return 0
+    if key >= state[side, BASE]:
+        return int(book.ring[side, key & (book.ring.shape[1] - 1)])
+    low = state[side, HEAD]
+    high = state[side, TAIL]
+    while low < high:
+        middle = (low + high) // 2
+        if book.far_key[side, middle] < key:
+            low = middle + 1
+        else:
+            high = middle
+    if low < state[side, TAIL] and book.far_key[side, low] == key:
+        return int(book.far_size[side, low])
+    return 0
 
 
 @jit
