@@ -120,6 +120,11 @@ class Instrument:
             fraction=min(_FRACTION, self.lot) if self.fractionable else self.lot,
         )
 
+    @property
+    def is_pair(self) -> bool:
+        """Whether it is a pair such as ``BTC/USD``, for which Alpaca has a stream and rules of its own."""
+        return "/" in self.symbol
+
     def on_tick(self, price: float) -> bool:
         """Tell whether a price lies on the tick grid, to a millionth of a tick."""
         steps = self.steps

@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 
 from mdslib.errors import ConfigError, FeedError
-from mdslib.events import RECORD
+from mdslib.events import RECORD, BookFlag
 from mdslib.feeds import alpaca_messages as messages
 from mdslib.feeds.alpaca_messages import Control, Row
 from mdslib.jit import as_records, direct, records
@@ -67,6 +67,10 @@ class AlpacaDecoder:
     Minute bars are stamped by the venue at their start and by us at their close, 60 s later. A quote's side with price
     0 is empty: price nan, size 0.
 
+    A book's message becomes a record a level (`mdslib.events.BookFlag`): LAST on its last one, and in front of an image
+    a CLEAR. The venue gives books no sequence numbers. So after `begin`, which a new connection calls, changes of a
+    book are not read before its image has come: the old book can't be taken for the new one.
+
     Examples
     --------
     >>> decoder = AlpacaDecoder(["SPY"])
@@ -97,6 +101,7 @@ class AlpacaDecoder:
         alpaca_scan.scan(*first)
         self._scan = direct(alpaca_scan.scan, *first)
         self._slow: Counter[str] = Counter()
+        self._whole: set[int] = set()  # instruments whose book's image has come
         self.controls: list[Control] = []
         self.unknown: deque[Unread] = deque(maxlen=_KEPT)
         self.unread: Counter[str] = Counter()
@@ -112,6 +117,10 @@ class AlpacaDecoder:
     def doubles(self) -> int:
         """Trades and bars left out, since they had come before."""
         return int(self._table[self._seen]) if self._once else 0
+
+    def begin(self) -> None:
+        """Begin with a new connection: each book's image comes first."""
+        self._whole.clear()
 
     def receive(self, frame: str | bytes, ts_init: int) -> Records:
         """Return the records of one frame, in its order.
@@ -177,7 +186,7 @@ class AlpacaDecoder:
                 f"Alpaca frame of {len(data)} bytes must be a JSON array of messages: {error}; it begins {data[:60]!r}"
             ) from None
         # Everything is read before anything is counted, so that a bad frame leaves no trace but its error.
-        reading = _Reading(self._places, self._lots)
+        reading = _Reading(self._places, self._lots, self._whole)
         for place, raw in enumerate(raws):
             try:
                 reading.message(raw)
@@ -189,6 +198,7 @@ class AlpacaDecoder:
         self.unsubscribed += reading.unsubscribed
         self.unknown.extend(reading.unknown)
         self.controls = reading.controls
+        self._whole = reading.whole
         found = _to_records(reading.rows, ts_init)
         if self._once and len(found):
             from mdslib.feeds.alpaca_scan import without_doubles
@@ -200,8 +210,8 @@ class AlpacaDecoder:
 class _Reading:
     """What one frame says, before it is believed."""
 
-    def __init__(self, places: Mapping[str, int], lots: Sequence[Decimal]) -> None:
-        self.places, self.lots = places, lots
+    def __init__(self, places: Mapping[str, int], lots: Sequence[Decimal], whole: set[int]) -> None:
+        self.places, self.lots, self.whole = places, lots, set(whole)
         self.rows: list[Row] = []
         self.controls: list[Control] = []
         self.unknown: list[Unread] = []
@@ -221,10 +231,19 @@ class _Reading:
         else:
             place = self.places[symbol]
             try:
-                self.rows.append({"instrument": place, **messages.read_data(kind, raw, self.lots[place])})
+                rows = messages.read_data(kind, raw, self.lots[place])
+                if kind == messages.BOOK:
+                    self._check_whole(place, rows)
+                self.rows += [{"instrument": place, **row} for row in rows]
             except messages.Unreadable as why:
                 self._keep(kind, symbol, str(why), raw)
         self.counts[kind] += 1
+
+    def _check_whole(self, place: int, rows: list[Row]) -> None:
+        if rows and rows[0]["flag"] & BookFlag.CLEAR:
+            self.whole.add(place)
+        elif place not in self.whole:
+            raise messages.Unreadable("a change of a book of which this connection has sent no image")
 
     def _keep(self, kind: str, symbol: str, why: str, raw: msgspec.Raw) -> None:
         self.unread[kind] += 1

@@ -1,7 +1,7 @@
 """The slow path of `alpaca_decode`: every message that Alpaca documents, read with msgspec, exact and with reasons.
 
-It is the oracle of the compiled scanner, and the only reader of control messages, corrections, cancels and statuses.
-Source: Alpaca, "WebSocket Stream" and "Real-time Stock Data".
+It is the oracle of the compiled scanner, and the only reader of control messages, corrections, cancels, statuses and
+order books. Source: Alpaca, "WebSocket Stream", "Real-time Stock Data" and "Real-time Crypto Data".
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
-from mdslib.events import Kind, pack_conditions
+from mdslib.events import BookFlag, Kind, pack_conditions
 from mdslib.feeds.rfc3339 import to_ns
 
 MINUTE = 60_000_000_000
@@ -50,6 +50,7 @@ class Subscription(
     lulds: Symbols = []
     corrections: Symbols = []
     cancel_errors: Symbols = []
+    orderbooks: Symbols = []
 
 
 Control = Success | Refusal | Subscription
@@ -68,6 +69,7 @@ class _Trade(Struct, frozen=True):
     trade_id: int = field(name="i", default=0)
     exchange: str = field(name="x", default="")
     conditions: list[str] | None = field(name="c", default=None)
+    taker: str = field(name="tks", default="")
 
 
 class _Quote(Struct, frozen=True):
@@ -125,6 +127,18 @@ class _Luld(Struct, frozen=True):
     tape: str = field(name="z", default="")
 
 
+class _Level(Struct, frozen=True):
+    price: float = field(name="p")
+    size: Decimal = field(name="s")
+
+
+class _Book(Struct, frozen=True):
+    time: str = field(name="t")
+    bids: list[_Level] = field(name="b")
+    asks: list[_Level] = field(name="a")
+    image: bool = field(name="r", default=False)
+
+
 class Unreadable(Exception):
     """A message that is whole but does not fit a record; it is kept as text and named."""
 
@@ -159,7 +173,7 @@ def _reason(text: str) -> int:
 def _trade(m: _Trade, lot: Decimal) -> Row:
     return {
         "kind": Kind.TRADE, "ts_event": to_ns(m.time), "f0": m.price, "i0": _lots(m.size, lot), "i1": _id(m.trade_id),
-        "flag": _letter(m.exchange), "code": pack_conditions(m.conditions or []),
+        "flag": _letter(m.exchange), "code": pack_conditions(m.conditions or ([m.taker] if m.taker else [])),
     }  # fmt: skip
 
 
@@ -221,6 +235,30 @@ def _luld(m: _Luld, lot: Decimal) -> Row:
     }  # fmt: skip
 
 
+def _book(m: _Book, lot: Decimal) -> list[Row]:
+    """Return the levels of one message, bids first; an image begins with the CLEAR of what was there before."""
+    ts, image = to_ns(m.time), BookFlag.SNAPSHOT if m.image else BookFlag(0)
+    rows: list[Row] = []
+    if m.image:
+        rows.append({"f0": math.nan, "flag": image | BookFlag.CLEAR})
+    for levels, side in ((m.bids, BookFlag(0)), (m.asks, BookFlag.ASK)):
+        for level in levels:
+            if not 0.0 < level.price < math.inf:
+                raise ValueError(f"a level's price must be > 0, received {level.price}")
+            rows.append({"f0": level.price, "i0": _book_lots(level.size, lot), "flag": side | image})
+    if rows:
+        rows[-1]["flag"] |= BookFlag.LAST
+    return [{"kind": Kind.BOOK_DELTA, "ts_event": ts, "f1": math.nan, **row} for row in rows]
+
+
+def _book_lots(size: Decimal, lot: Decimal) -> int:
+    """Return a level's lots; one that can't be kept spoils the whole book, so it is no message to pass over."""
+    try:
+        return _lots(size, lot)
+    except Unreadable as why:
+        raise ValueError(f"{why}, and a book without it would be wrong") from None
+
+
 _READ: dict[str, tuple[msgspec.json.Decoder[Any], Callable[[Any, Decimal], Row]]] = {
     "t": (msgspec.json.Decoder(_Trade), _trade),
     "q": (msgspec.json.Decoder(_Quote), _quote),
@@ -232,7 +270,9 @@ _READ: dict[str, tuple[msgspec.json.Decoder[Any], Callable[[Any, Decimal], Row]]
     "s": (msgspec.json.Decoder(_Status), _status),
     "l": (msgspec.json.Decoder(_Luld), _luld),
 }
-KNOWN = frozenset(_READ)
+BOOK = "o"
+_read_book = msgspec.json.Decoder(_Book).decode
+KNOWN = frozenset(_READ) | {BOOK}
 
 read_frame = msgspec.json.Decoder(list[msgspec.Raw]).decode
 read_head = msgspec.json.Decoder(_Head).decode
@@ -244,8 +284,8 @@ def read_control(kind: str, raw: msgspec.Raw) -> Control:
     return message
 
 
-def read_data(kind: str, raw: msgspec.Raw, lot: Decimal) -> Row:
-    """Return the record's fields of one data message of type `kind`, one of `KNOWN`.
+def read_data(kind: str, raw: msgspec.Raw, lot: Decimal) -> list[Row]:
+    """Return the fields of the records of one data message of type `kind`, of `KNOWN`: several of a book, else one.
 
     Raises
     ------
@@ -254,5 +294,7 @@ def read_data(kind: str, raw: msgspec.Raw, lot: Decimal) -> Row:
     Unreadable
         If it is well formed but does not fit a record.
     """
+    if kind == BOOK:
+        return _book(_read_book(raw), lot)
     decoder, convert = _READ[kind]
-    return convert(decoder.decode(raw), lot)
+    return [convert(decoder.decode(raw), lot)]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from mdslib.clock import Clock, WallClock, monotonic_ns
 from mdslib.errors import ConfigError, FeedError, FeedRefused, did_you_mean
+from mdslib.feeds.alpaca_address import FEEDS, HOST, stream_address
 from mdslib.feeds.alpaca_decode import AlpacaDecoder
 from mdslib.feeds.alpaca_messages import Control, Refusal, Subscription, Success
 from mdslib.feeds.connect import open_direct, why_closed
@@ -27,13 +28,11 @@ if TYPE_CHECKING:
     from mdslib.config import Credentials
 
 _LOG = logging.getLogger("mdslib.feeds")
-HOST = "wss://stream.data.alpaca.markets"
-FEEDS = ("iex", "sip", "delayed_sip", "test")
 VARIABLES = "ALPACA_DATA_PUBLIC_KEY and ALPACA_DATA_SECRET_KEY"
 # Our names of the channels that can be asked for, and Alpaca's.
 CHANNELS = {
     "trades": "trades", "quotes": "quotes", "bars": "bars", "updated_bars": "updatedBars", "daily_bars": "dailyBars",
-    "statuses": "statuses", "lulds": "lulds",
+    "statuses": "statuses", "lulds": "lulds", "orderbooks": "orderbooks",
 }  # fmt: skip
 # Codes after which another try can't help. Source: Alpaca, "WebSocket Stream", table of errors.
 _FATAL = frozenset({400, 402, 405, 409, 410, 411})
@@ -51,14 +50,14 @@ _REMEDIES = {
 
 
 class CpquantFeed:
-    """Live trades, quotes and bars from Alpaca, or from anything that speaks its protocol.
+    """Live trades, quotes, bars and order books from Alpaca, or from anything that speaks its protocol.
 
     Parameters
     ----------
     instruments : sequence of Instrument or str
         What to subscribe to; a record's ``instrument`` is the place in it.
     feed : str
-        ``iex`` (free), ``sip``, ``delayed_sip`` or ``test``; the last part of the address.
+        ``iex`` (free), ``sip``, ``delayed_sip`` or ``test``; the last part of the address. For pairs ``us``.
     url : str, optional
         ``wss://host``; Alpaca's by default. A path after the host is kept and the feed not added.
     kinds : sequence of str
@@ -112,7 +111,7 @@ class CpquantFeed:
         self.instruments = tuple(parse_instrument(instrument) for instrument in instruments)
         self.symbols = [instrument.symbol for instrument in self.instruments]
         self.feed, self.kinds, self.besides = feed, tuple(kinds), tuple(besides)
-        self.url = _address(url or HOST, feed)
+        self.url = stream_address(url or HOST, feed)
         self.connect_timeout = connect_timeout
         self.decoder = AlpacaDecoder(self.symbols, [instrument.lot for instrument in self.instruments], once=True)
         self.frames = self.messages = self.bytes = 0
@@ -154,6 +153,11 @@ class CpquantFeed:
             "errors told by the stream": len(self.errors),
         }
 
+    @property
+    def with_images(self) -> bool:
+        """Whether it has books, of which a new connection sends an image: what was missed of them is whole again."""
+        return "orderbooks" in self.kinds
+
     def open(self) -> None:
         """Connect, authenticate, subscribe and check every reply.
 
@@ -169,6 +173,7 @@ class CpquantFeed:
         socket = ClientSocket(connection, self._clock)
         self._client = make_client(socket, self.url, self._credentials)
         self._failure, self._early, self._dropped = None, [], ""
+        self.decoder.begin()
         try:
             self._expect_success("connected")
             key = {"action": "auth", "key": self._credentials.key, "secret": self._credentials.secret}
@@ -219,6 +224,20 @@ class CpquantFeed:
         if self._closing.is_set():
             return
         self._raise_disconnect(client.socket.ended)
+
+    def ask_again(self, kind: str, symbol: str) -> None:
+        """Leave a channel of a symbol and come back to it, from any thread; of a book a new image follows.
+
+        Raises
+        ------
+        FeedError
+            The connection has ended.
+        """
+        client = self._client
+        if client is None:
+            raise FeedError("CpquantFeed.ask_again needs an open connection; call open() first")
+        for action in ("unsubscribe", "subscribe"):
+            client.socket.send(json.dumps({"action": action, CHANNELS[kind]: [symbol]}))
 
     def drop(self, why: str) -> None:
         """Cut the connection from another thread: `run` raises a `FeedError` that says why, and `open` may follow."""
@@ -389,15 +408,6 @@ class CpquantFeed:
         client, self._client = self._client, None
         if client is not None:
             client.close()
-
-
-def _address(url: str, feed: str) -> str:
-    """Return the stream's address; a feed that is no plain name is refused before it gets there."""
-    from urllib.parse import urlsplit
-
-    if not feed.replace("_", "").isalnum():
-        raise ConfigError(f"CpquantFeed.feed must be a feed's name, received {feed!r}. {did_you_mean(feed, FEEDS)}")
-    return url if urlsplit(url).path.strip("/") else f"{url.rstrip('/')}/v2/{feed}"
 
 
 __all__ = ["CHANNELS", "FEEDS", "CpquantFeed"]

@@ -197,11 +197,14 @@ class Keeper:
         self._sink.on_market(records, frames)  # a frame all the same where nothing of it is left, for who counts them
 
     def _unreadable(self, error: FeedError) -> bool:
-        """Fill in what a damaged frame said, and read on; where they follow each other, a new connection may help."""
+        """Fill in what a damaged frame said, and read on; where they follow each other, a new connection may help.
+
+        Of a book no history has what a frame said: only a new connection makes it whole again, by its image.
+        """
         now, before = monotonic_ns(), self._unread_at
         self._unread_at = now
         self._tally["frames that could not be read"] += 1
-        if before and now - before < int(UNREADABLE * 1e9):
+        if self._feed.with_images or (before and now - before < int(UNREADABLE * 1e9)):
             return False
         with self._lock:
             if self.state is not State.SPILLED:  # else it is fetched with all that is dropped
@@ -280,14 +283,22 @@ class Keeper:
             if self._closing.is_set():
                 break
             if self.state is State.SPILLED and self._sink.queued <= self._most // 2:
-                with self._lock:
-                    if self.state is State.SPILLED:
-                        self._fill()
+                self._after_spilling()
             if self._work.is_set():
                 self._work.clear()
                 self._mend()
             self._watch()
         self._filler.close()
+
+    def _after_spilling(self) -> None:
+        """Take frames again; books that frames were dropped of come whole with a new connection."""
+        if self._feed.with_images:
+            self._feed.drop("frames were dropped, and the books are asked for anew")
+            self._closing.wait(LOOK)  # the reader takes its part: it notes the loss, and connects
+            return
+        with self._lock:
+            if self.state is State.SPILLED:
+                self._fill()
 
     def _mend(self) -> None:
         """Fill the hole, then let the frames that waited follow; gives up where it has grown meanwhile."""

@@ -30,6 +30,10 @@ class Feed(Protocol):
     def silence(self) -> float:
         """Seconds since the last frame of market data."""
 
+    @property
+    def with_images(self) -> bool:
+        """Whether it has books, which no history fills in: a new connection sends them whole."""
+
     def open(self) -> None:
         """Connect, authenticate, subscribe and check the replies."""
 

@@ -12,7 +12,8 @@ import numpy as np
 from mdslib.calendar import session
 from mdslib.clock import Clock, WallClock, monotonic_ns
 from mdslib.errors import FeedError, FeedRefused, MdsError
-from mdslib.events import RECORD, Kind
+from mdslib.events import RECORD, BookFlag, Kind
+from mdslib.feeds.alpaca_address import feed_for
 from mdslib.feeds.alpaca_socket import CpquantFeed
 from mdslib.feeds.backoff import Backoff
 from mdslib.feeds.lull import Lull, Quiet
@@ -21,14 +22,16 @@ from mdslib.protocols import Records
 from mdslib.recorder.source import PairState
 from mdslib.recorder.tape import DAY, date_of
 
-_CRYPTO = "/v1beta3/crypto/us"
+_KINDS = ("trades", "quotes")
+_BOOKS = "orderbooks"  # of pairs alone
+_TRADE, _QUOTE, _DELTA = int(Kind.TRADE), int(Kind.QUOTE), int(Kind.BOOK_DELTA)
 _REFUSED_FOR = 300.0  # s between two tries of what was refused for good: a plan may be changed
 _LOOK_EVERY = 1.0  # s
 _JOINED_WITHIN = 10.0  # s
 
 
 class AlpacaSource:
-    """Trades and quotes of some symbols, in a thread of its own.
+    """Trades and quotes of some symbols, of pairs their order books too, in a thread of its own.
 
     Parameters
     ----------
@@ -49,15 +52,16 @@ class AlpacaSource:
         tell: Callable[[str], None], clock: Clock | None = None, backoff: Backoff | None = None,
         lull: Lull | None = None,
     ) -> None:  # fmt: skip
-        crypto = self._always = "/" in instruments[0].symbol
+        self._books = self._always = instruments[0].is_pair
         self.instruments = tuple(instruments)
         self._places = np.array(places, np.uint16)
         self._clock, self._tell, self._backoff = clock or WallClock(), tell, backoff or Backoff()
-        self._feed = CpquantFeed(
-            instruments, feed, url.rstrip("/") + (_CRYPTO if crypto else ""), ("trades", "quotes"), clock=self._clock
-        )
+        kinds = (*_KINDS, _BOOKS) if self._books else _KINDS
+        self._feed = CpquantFeed(instruments, feed_for(instruments, feed), url, kinds, clock=self._clock)
         self._taken: deque[Records] = deque()
-        self._counts: Counter[tuple[int, int]] = Counter()
+        self._counts: Counter[tuple[int, int]] = Counter()  # records by kind and place
+        self._ended: Counter[int] = Counter()  # messages of books by place
+        self._resyncs: Counter[int] = Counter()
         self._state, self._said = "connecting", ""
         self._losses = 0
         self._last = 0
@@ -76,22 +80,35 @@ class AlpacaSource:
         if not parts:
             return np.zeros(0, RECORD)
         records = np.concatenate(parts)
-        for kind, place in zip(records["kind"].tolist(), records["instrument"].tolist(), strict=True):
-            self._counts[kind, place] += 1
+        self._counts.update(zip(records["kind"].tolist(), records["instrument"].tolist(), strict=True))
+        last = (records["kind"] == _DELTA) & (records["flag"] & BookFlag.LAST > 0)
+        self._ended.update(records["instrument"][last].tolist())
         return records
 
     def states(self) -> dict[str, PairState]:
         """Return how each of its symbols is; they share one connection."""
         found = {}
         for place, instrument in zip(self._places.tolist(), self.instruments, strict=True):
-            trades, quotes = self._counts[int(Kind.TRADE), place], self._counts[int(Kind.QUOTE), place]
+            trades, deltas, quotes = (self._counts[kind, place] for kind in (_TRADE, _DELTA, _QUOTE))
+            messages = trades + quotes + self._ended[place]
             found[instrument.symbol] = PairState(
-                self._state, self._said, trades + quotes, trades, quotes=quotes, losses=self._losses
-            )
+                self._state, self._said, messages, trades, deltas, quotes, self._counts[int(Kind.GAP), place],
+                self._resyncs[place], self._losses, ignored=self._feed.decoder.unread.total(),
+            )  # fmt: skip
         return found
 
     def resync(self, pair: str, why: str) -> None:
-        """Do nothing: this source has no books."""
+        """Ask for a pair's book anew: its image follows, and until then a GAP says that it is not to be trusted."""
+        at = next((at for at, instrument in enumerate(self.instruments) if instrument.symbol == pair), None)
+        if at is None or not self._books:
+            return
+        self._resyncs[int(self._places[at])] += 1
+        self._taken.append(self._gaps(self._places[at : at + 1]))
+        self._tell(f"alpaca: the book of {pair} is asked for anew: {why}")
+        try:
+            self._feed.ask_again(_BOOKS, pair)
+        except FeedError:
+            return  # the connection has ended, and the next one brings the image
 
     def flush(self) -> None:
         """Do nothing: this source keeps no raw capture."""
@@ -154,10 +171,13 @@ class AlpacaSource:
         live, self._state = self._state == "live", "refused" if refused else "connecting"
         if live:
             self._losses += 1
-            gaps = np.zeros(len(self._places), RECORD)
-            gaps["kind"], gaps["instrument"], gaps["i0"] = int(Kind.GAP), self._places, self._last
-            gaps["ts_event"] = gaps["ts_init"] = self._clock.now()
-            self._taken.append(gaps)
+            self._taken.append(self._gaps(self._places))
         if why != self._said:
             self._tell(f"alpaca: {why}; it is tried again")
         self._said = why
+
+    def _gaps(self, places: np.ndarray) -> Records:
+        gaps = np.zeros(len(places), RECORD)
+        gaps["kind"], gaps["instrument"], gaps["i0"] = int(Kind.GAP), places, self._last
+        gaps["ts_event"] = gaps["ts_init"] = self._clock.now()
+        return gaps

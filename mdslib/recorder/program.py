@@ -93,8 +93,12 @@ class Recorder:
         from mdslib.errors import ConfigError
         from mdslib.recorder.alpaca_source import AlpacaSource
 
-        if self.plan.mode is Mode.SNAPSHOT:
-            raise ConfigError("mds record: alpaca has no books to take snapshots of; use --mode full or light for it")
+        stocks = [each.symbol for each in wanted if "/" not in each.symbol]
+        if self.plan.mode is Mode.SNAPSHOT and stocks:
+            raise ConfigError(
+                f"mds record: alpaca has no books of stocks to take snapshots of, received {', '.join(stocks)};"
+                " use --mode full or light for them"
+            )
         url = self.plan.urls.get(ALPACA) or "wss://stream.data.alpaca.markets"
         sources: list[Source] = []
         for crypto in (False, True):

@@ -48,7 +48,7 @@ class Feed:
     """A feed that does what the test says: a script of numbers (a frame each), errors to raise, and calls."""
 
     def __init__(self) -> None:
-        self.frames, self.silence = 1_000, 0.0
+        self.frames, self.silence, self.with_images = 1_000, 0.0, False
         self.on_unreadable: Callable[[FeedError], bool] | None = None
         self.opened: list[BaseException | None] = []  # what the next `open`s raise
         self.opens = 0
@@ -463,6 +463,28 @@ def test_a_queue_that_overflows_is_a_gap_and_what_was_dropped_is_fetched(scene: 
     assert scene.tally["queue overflowed"] == 1
 
 
+def test_with_books_of_which_frames_were_dropped_a_new_connection_is_made(scene: Scene) -> None:
+    scene.options["most"] = 10
+    scene.feed.with_images = True
+    scene.start()
+    scene.past.until = 4
+
+    def behind() -> None:
+        scene.tape.queued = 10
+
+    scene.feed.say(1, 2, behind, 3, 4)
+    scene.run()
+    wait_until(lambda: scene.tally["events dropped, to be fetched"] == 2)
+    assert scene.feed.opens == 1
+    scene.tape.queued = 5
+    scene.whole_again()
+    assert set(scene.feed.dropped) == {"frames were dropped, and the books are asked for anew"}
+    assert scene.feed.opens >= 2
+    scene.feed.say(6)
+    wait_until(lambda: 6 in scene.tape.ids)
+    assert scene.tape.ids == [1, 2, 3, 4, 6]
+
+
 def test_frames_that_wait_for_a_backfill_are_bounded_too(scene: Scene) -> None:
     scene.options["most"] = 4
     scene.start()
@@ -488,6 +510,28 @@ def test_a_queue_that_grows_is_counted_and_logged_each_time_it_has_doubled(scene
 
 
 # Frames that can't be read --------------------------------------------------------------------------------------------
+
+
+def test_with_books_a_frame_that_can_not_be_read_costs_the_connection_since_only_a_new_one_brings_an_image(
+    scene: Scene,
+) -> None:
+    scene.feed.with_images = True
+    scene.start()
+    scene.past.until = 3
+
+    def damaged() -> None:
+        assert scene.feed.on_unreadable is not None
+        error = FeedError("a frame of 40 bytes must be JSON")
+        if not scene.feed.on_unreadable(error):
+            raise error
+
+    scene.feed.say(1, damaged, 3, 4)
+    scene.run()
+    scene.whole_again()
+    wait_until(lambda: 4 in scene.tape.ids)
+    assert scene.feed.opens == 2
+    assert scene.tape.ids == [1, 2, 3, 4]
+    assert scene.tally["frames that could not be read"] == 1
 
 
 def test_a_frame_that_can_not_be_read_is_filled_in_without_losing_the_connection(scene: Scene) -> None:

@@ -16,7 +16,7 @@ from websockets.sync.server import ServerConnection, serve
 from mdslib.events import Kind
 from mdslib.feeds.backoff import Backoff
 from mdslib.feeds.lull import Lull
-from mdslib.instruments import Instrument
+from mdslib.instruments import Instrument, parse_instrument
 from mdslib.protocols import Records
 from mdslib.recorder.alpaca_source import AlpacaSource
 from tests.venue_servers import PATIENCE, until_async
@@ -141,3 +141,75 @@ def test_an_open_connection_that_is_mute_is_cut(
     source = make(alpaca(script), told, Lull(floor=0.05))
     record(source, lambda parts: source.states()["SPY"].losses >= 1)
     assert "nothing came for" in told[0]
+
+
+# ------------------------------------------------------------ pairs, which have books
+
+TIME = "2026-11-20T15:00:00Z"
+IMAGE = {"T": "o", "S": "BTC/USD", "t": TIME, "b": [{"p": 99.5, "s": 0.5}], "a": [{"p": 100, "s": 1}], "r": True}
+CHANGE = {"T": "o", "S": "BTC/USD", "t": TIME, "b": [{"p": 99.5, "s": 0.75}], "a": []}
+
+
+def pairs_welcome(connection: ServerConnection, paths: list[str]) -> None:
+    """Let a client in that asks for three channels, and note where it came in."""
+    assert connection.request is not None
+    paths.append(connection.request.path)
+    say(connection, {"T": "success", "msg": "connected"})
+    connection.recv(PATIENCE)
+    say(connection, {"T": "success", "msg": "authenticated"})
+    for _ in range(3):
+        asked = json.loads(connection.recv(PATIENCE))
+        say(connection, {"T": "subscription"} | {key: each for key, each in asked.items() if key != "action"})
+
+
+def make_pair(url: str, told: list[str]) -> AlpacaSource:
+    return AlpacaSource([parse_instrument("BTC/USD")], [3], "iex", url, told.append, backoff=Backoff(0.01, 0.01))
+
+
+def test_books_of_pairs_are_recorded_beside_their_trades_and_counted(alpaca: Callable[[Script], str]) -> None:
+    paths: list[str] = []
+
+    def script(connection: ServerConnection) -> None:
+        pairs_welcome(connection, paths)
+        trade = {"T": "t", "S": "BTC/USD", "i": 7, "p": 100, "s": 0.1, "tks": "B", "t": TIME}
+        connection.send(json.dumps([IMAGE, trade, CHANGE]))
+        connection.recv(PATIENCE)
+
+    source = make_pair(alpaca(script), [])
+    records = record(source, lambda parts: sum(map(len, parts)) >= 5)
+    assert paths == ["/v1beta3/crypto/us"]
+    assert records["kind"].tolist() == [29, 29, 29, 1, 29]
+    assert set(records["instrument"].tolist()) == {3}
+    state = source.states()["BTC/USD"]
+    assert (state.messages, state.trades, state.deltas, state.quotes) == (3, 1, 4, 0)
+
+
+def test_a_book_that_can_not_be_trusted_is_asked_for_anew_on_the_same_connection(
+    alpaca: Callable[[Script], str],
+) -> None:
+    paths: list[str] = []
+    asked: list[Any] = []
+
+    def script(connection: ServerConnection) -> None:
+        pairs_welcome(connection, paths)
+        say(connection, IMAGE)
+        asked.extend(json.loads(connection.recv(PATIENCE)) for _ in range(2))
+        say(connection, IMAGE)
+        connection.recv(PATIENCE)
+
+    told: list[str] = []
+    source = make_pair(alpaca(script), told)
+
+    def done(parts: list[Records]) -> bool:
+        if sum(map(len, parts)) == 3 and not told:
+            source.resync("BTC/USD", "it has been crossed for 5 s")
+        return sum(map(len, parts)) >= 7
+
+    records = record(source, done)
+    assert [each["action"] for each in asked] == ["unsubscribe", "subscribe"]
+    assert [each["orderbooks"] for each in asked] == [["BTC/USD"]] * 2
+    assert records["kind"].tolist() == [29] * 3 + [int(Kind.GAP)] + [29] * 3, "until its image it is not trusted"
+    assert records["instrument"].tolist() == [3] * 7
+    assert paths == ["/v1beta3/crypto/us"], "the connection stays"
+    assert told == ["alpaca: the book of BTC/USD is asked for anew: it has been crossed for 5 s"]
+    assert source.states()["BTC/USD"].resyncs == 1

@@ -168,7 +168,7 @@ def test_a_start_on_a_tape_that_is_there_says_so_on_it(out: Path) -> None:
 
 
 def test_alpaca_has_no_books_to_snapshot(out: Path) -> None:
-    with pytest.raises(ConfigError, match="alpaca has no books to take snapshots of"):
+    with pytest.raises(ConfigError, match="alpaca has no books of stocks to take snapshots of"):
         Run(plan(out, "alpaca:SPY", mode=Mode.SNAPSHOT))
 
 
