@@ -16,6 +16,7 @@ from mdslib.feeds.venue_connection import VenueConnection
 from mdslib.recorder.plan import ALPACA, Mode, Plan, Wanted
 from mdslib.recorder.raw import RawCapture
 from mdslib.recorder.source import Source
+from mdslib.recorder.stamps import Microseconds
 from mdslib.recorder.status import write_status
 from mdslib.recorder.tape import VenueTape
 from mdslib.recorder.venue import VenueRecording
@@ -42,7 +43,7 @@ class Recorder:
     tell : callable
         Takes one line for a person.
     clock : Clock, optional
-        Stamps every event; the machine's by default.
+        Stamps every event, in whole microseconds; the machine's by default.
 
     Raises
     ------
@@ -51,7 +52,7 @@ class Recorder:
     """
 
     def __init__(self, plan: Plan, tell: Tell, clock: Clock | None = None) -> None:
-        self.plan, self._tell, self._clock = plan, tell, clock or WallClock()
+        self.plan, self._tell, self._clock = plan, tell, Microseconds(clock or WallClock())
         self._raws: list[RawCapture] = []
         self.venues = [self._venue(venue, wanted) for venue, wanted in plan.by_venue().items()]
         self._began = self._clock.now()

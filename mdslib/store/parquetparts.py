@@ -13,18 +13,18 @@ from urllib.parse import quote
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mdslib import calendar
 from mdslib.errors import DataError
 from mdslib.events import Kind
 from mdslib.store.encoding import Decoding, Encoded, encode
 from mdslib.store.fileformat import META, described
 from mdslib.store.files import Files
 from mdslib.store.key import Key
-from mdslib.store.measure import measured
+from mdslib.store.measure import LEVEL, measured
 from mdslib.store.parts import Body, Part
 from mdslib.table import Table
 
 CHUNK_ROWS = 100_000  # rows of a row group: what a reader decodes at once, and the least that it can skip
-LEVEL = 9  # of zstd; 3 is 7 % larger and 2.5 times as fast to write, and both are read at one speed
 FILE = "part.parquet"
 _THREADS = 4
 _GROUPS_A_THREAD = 2  # fewer are read sooner than a thread starts
@@ -48,9 +48,10 @@ class ParquetParts:
 
     def write(self, key: Key, table: Table, body: Body) -> None:
         """Replace a file, whole or not at all."""
-        tick = float(body["instrument"]["tick"])
+        whose = body["instrument"]
         try:
-            data = _packed(measured(encode(table, tick)), body, self.chunk_rows)
+            encoded = encode(table, float(whose["tick"]), coarse=whose["session"] == calendar.ALWAYS)
+            data = _packed(measured(encoded), body, self.chunk_rows)
             self.files.write(f"{key.folder}/{FILE}", data)
         except OSError as error:
             reason = error.strerror or str(error)

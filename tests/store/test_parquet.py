@@ -56,7 +56,7 @@ odd = st.sampled_from([0.1 + 0.2, 1 / 3, -0.0, float("nan"), float("inf"), 1e300
 @given(st.lists(st.one_of(decimals, odd), max_size=20))
 def test_every_price_survives_its_encoding_bit_for_bit(prices: list[float]) -> None:
     table = trades(np.arange(len(prices)), np.array(prices, float), np.ones(len(prices), "<i8"))
-    encoded = encode(table)
+    encoded = encode(table, coarse=True)
     back = decode(Kind.TRADE, len(table), encoded.arrow, encoded.layout, set(table.columns))
     assert back.equals(table)
 
@@ -78,6 +78,27 @@ def test_prices_have_the_usual_digits_unless_more_are_needed(
 ) -> None:
     layout = encode(trades([1, 2], prices, [1, 1]), tick).layout["price"]
     assert stored.items() <= layout.items()
+
+
+@pytest.mark.parametrize(
+    ("symbol", "step", "stored", "unit"),
+    [
+        ("kraken:XBT/USD", 1_000, "microseconds", "us"),
+        ("kraken:XBT/USD", 1_001, "timestamp", "ns"),
+        ("SPY", 1_000, "timestamp", "ns"),  # its feed counts in ns, so days of one unit can be read together
+    ],
+)
+def test_times_of_a_market_that_never_closes_are_microseconds_where_all_are_whole(
+    store: ParquetStore, symbol: str, step: int, stored: str, unit: str
+) -> None:
+    whose, table = parse_instrument(symbol), trades([OPEN, OPEN + step], [1.0, 2.0], [1, 2])
+    store.write(table, whose, DAY)
+    assert store.describe(whose, Kind.TRADE, DAY)["columns"]["ts_event"]["stored"] == stored
+    assert (
+        str(pq.read_schema(next(store.root.rglob("part.parquet"))).field("ts_event").type)
+        == f"timestamp[{unit}, tz=UTC]"
+    )
+    assert store.read(whose, Kind.TRADE, DAY).equals(table)
 
 
 def test_columns_that_never_change_cost_nothing(store: ParquetStore) -> None:
