@@ -7,5 +7,6 @@ from __future__ import annotations
 
 from mdslib.book.book import OrderBook, Top
 from mdslib.book.flow import order_flow
+from mdslib.book.history import Tops, book_at, tops
 
-__all__ = ["OrderBook", "Top", "order_flow"]
+__all__ = ["OrderBook", "Top", "Tops", "book_at", "order_flow", "tops"]

@@ -12,7 +12,7 @@ from mdslib.book.replay import MOST
 from mdslib.errors import DataError, did_you_mean
 from mdslib.events import BookFlag
 from mdslib.instruments import Instrument
-from mdslib.table import Array, MarketData
+from mdslib.table import Array, MarketData, Table
 
 
 class BookRows(NamedTuple):
@@ -32,6 +32,8 @@ class BookRows(NamedTuple):
         In lots; 0 deletes the level.
     flags : array of uint8, shape (n,)
         See `BookFlag`.
+    table : Table
+        The rows with all columns that were loaded.
     places : int
         Decimal places that hold every price.
     """
@@ -42,6 +44,7 @@ class BookRows(NamedTuple):
     tick: Ints
     size: Ints
     flags: Array
+    table: Table
     places: int
 
     def prices(self, ticks: Ints) -> Floats:
@@ -87,7 +90,7 @@ def book_rows(data: MarketData, instrument: str | int | None = None) -> BookRows
         least = int(table["size"][row])
         raise DataError(f"order books: a size must be >= 0, received {least} at row {row}; 0 deletes the level")
     columns = (table["ts_event"], scaled.astype(np.int64), table["size"], table["flags"])
-    return BookRows(data.instruments[place], place, *columns, places)
+    return BookRows(data.instruments[place], place, *columns, table, places)
 
 
 def which(data: MarketData, instrument: str | int | None) -> int:

@@ -1,0 +1,181 @@
+"""A recorded book rebuilt at any time, its best levels after each message, and the figures of both."""
+
+from __future__ import annotations
+
+import datetime
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mdslib.book import OrderBook, Top, book_at, signals, tops
+from mdslib.errors import ConfigError, DataError
+from mdslib.events import BookFlag, Kind
+from mdslib.instruments import Instrument
+from mdslib.store.madebook import made_books
+from mdslib.table import MarketData, from_columns
+
+LAST, ASK, CLEAR = int(BookFlag.LAST), int(BookFlag.ASK), int(BookFlag.CLEAR)
+PAIR = Instrument("X-USD", "coinbase", 0.01, 1.0, "USD", "24/7")
+LEVELS = 3
+
+
+def book(*rows):
+    """Return data of rows (time in ns, side, price, size[, flags besides the side's])."""
+    filled = [(*row, LAST) if len(row) == 4 else row for row in rows]
+    columns = {
+        "ts_event": [row[0] for row in filled],
+        "price": [float(row[2]) for row in filled],
+        "size": [row[3] for row in filled],
+        "flags": [row[4] | (row[1] == "ask") for row in filled],
+    }
+    return MarketData((PAIR,), (from_columns(Kind.BOOK_DELTA, columns),))
+
+
+@pytest.fixture(scope="module")
+def day():
+    return made_books(pairs=("BTC/USD", "ETH/USD"), messages=400)
+
+
+def test_the_book_at_a_messages_time_has_the_levels_that_it_left(day):
+    best = tops(day, 5, instrument="ETH/USD")
+    assert len(best) == 400
+    for row in (0, 1, 57, 399):
+        rebuilt = book_at(day, int(best.ts_event[row]), instrument=1).top(5)
+        for name in Top._fields:
+            found = getattr(best, name)[row]
+            kept = getattr(rebuilt, name)
+            assert found[: len(kept)].tolist() == kept.tolist()
+            assert not np.nan_to_num(found[len(kept) :]).any()
+
+
+def test_the_book_before_the_first_message_is_empty_and_after_the_last_it_stays(day):
+    best = tops(day, 1, instrument=0)
+    assert book_at(day, int(best.ts_event[0]) - 1, instrument=0).counts == (0, 0)
+    assert book_at(day, "2030-01-01", instrument=0).best_bid == best.bid[-1, 0]
+
+
+def test_a_message_that_is_not_whole_is_not_shown():
+    data = book((1, "bid", 10, 5), (2, "bid", 11, 5, 0), (2, "bid", 10, 0, LAST), (3, "bid", 12, 1, 0))
+    assert book_at(data, 2).top(3).bid.tolist() == [11.0]
+    assert book_at(data, 3).top(3).bid.tolist() == [11.0]
+    assert tops(data, 2).bid.tolist()[1][0] == 11.0
+    assert len(tops(data, 2)) == 2
+
+
+def test_an_image_begins_the_book_anew():
+    data = book((1, "bid", 10, 5), (2, "bid", 0, 0, CLEAR), (2, "ask", 12, 5, LAST), (3, "bid", 9, 1))
+    assert book_at(data, 3).top(3).bid.tolist() == [9.0]
+    assert tops(data, 1).bid[:, 0].tolist()[0] == 10.0
+    assert np.isnan(tops(data, 1).bid[1, 0])
+
+
+@pytest.mark.parametrize(
+    "time", ["1970-01-01 00:00:00.000000002", 2, datetime.datetime(1970, 1, 1, 1, 0, 0, 1, tzinfo=datetime.UTC)]
+)
+def test_a_time_is_a_text_a_number_or_a_datetime(time):
+    assert book_at(book((1, "bid", 10, 5), (2, "bid", 11, 5)), time).best_bid == 11.0
+
+
+def test_what_can_not_be_is_refused():
+    data = book((1, "bid", 10, 5))
+    with pytest.raises(ConfigError, match=r"book_at: time must be a time, received 'noon'; try '2025-06-12 14:30'"):
+        book_at(data, "noon")
+    with pytest.raises(ConfigError, match=r"tops\(levels=\.\.\.\) must be a whole number from 1 to 1000, received 0"):
+        tops(data, 0)
+    with pytest.raises(ConfigError, match=r"Tops\.depth_imbalance\(levels=\.\.\.\) must be .* from 1 to 2, received 3"):
+        tops(data, 2).depth_imbalance(3)
+    with pytest.raises(DataError, match="the data must have book deltas"):
+        tops(MarketData((PAIR,), ()))
+
+
+def test_a_frame_has_a_column_for_each_level_and_size():
+    frame = tops(book((1, "bid", 10, 5), (2, "ask", 11, 6)), 2).to_pandas()
+    assert frame.columns.tolist()[:5] == ["bid_1", "bid_size_1", "ask_1", "ask_size_1", "bid_2"]
+    assert frame.iloc[1][["bid_1", "ask_1", "ask_size_1"]].tolist() == [10.0, 11.0, 6.0]
+    assert str(frame.index[0]) == "1970-01-01 00:00:00.000000001+00:00"
+
+
+def test_more_far_levels_than_there_is_room_for_are_kept():
+    rng = np.random.default_rng(5)
+    prices = rng.permutation(6_000) + 1
+    best = tops(book(*((k, "ask", price, 2) for k, price in enumerate(prices.tolist()))), 1)
+    assert best.ask[:, 0].tolist() == np.minimum.accumulate(prices).tolist()
+
+
+# -- the figures ----------------------------------------------------------------------------------------------------
+
+
+def padded(top):
+    """Return a book as a strategy's step gets it: arrays of LEVELS, nan and 0 where there is no level."""
+    sides = []
+    for price, size in ((top.bid, top.bid_size), (top.ask, top.ask_size)):
+        wide = np.full(LEVELS, np.nan), np.zeros(LEVELS, np.int64)
+        wide[0][: len(price)], wide[1][: len(size)] = price, size
+        sides += wide
+    return Top(*sides)
+
+
+def imbalance_by_paper(before, now, level):
+    """Return e_n as Cont, Kukanov and Stoikov write it, missing levels at infinitely bad prices."""
+
+    def best(prices, sizes, worst):
+        return (worst, 0) if np.isnan(prices[level - 1]) else (prices[level - 1], int(sizes[level - 1]))
+
+    (bid0, q0), (bid1, q1) = (best(book.bid, book.bid_size, -np.inf) for book in (before, now))
+    (ask0, r0), (ask1, r1) = (best(book.ask, book.ask_size, np.inf) for book in (before, now))
+    return (bid1 >= bid0) * q1 - (bid1 <= bid0) * q0 - (ask1 <= ask0) * r1 + (ask1 >= ask0) * r0
+
+
+STEP = st.tuples(st.integers(0, 1), st.integers(1, 5), st.integers(0, 4))
+
+
+@given(st.lists(STEP, min_size=1, max_size=30))
+def test_figures_of_a_step_equal_those_of_all_messages_and_the_papers(steps):
+    rows = [(k, ("bid", "ask")[side], 100 + away * (2 * side - 1) * 0.25, n) for k, (side, away, n) in enumerate(steps)]
+    best = tops(book(*rows), LEVELS)
+    live, before = OrderBook(0.25), padded(OrderBook(0.25).top(1))
+    kept = padded(OrderBook(0.25).top(1))
+    for k, (_, side, price, size) in enumerate(rows):
+        live.set(side, price, size)
+        now = padded(live.top(LEVELS))
+        figures = signals.mid(now), signals.spread(now), signals.microprice(now)
+        for found, all_of_them in zip(figures, (best.mid, best.spread, best.microprice), strict=True):
+            np.testing.assert_equal(all_of_them[k], found)
+        for level in range(1, LEVELS + 1):
+            np.testing.assert_equal(best.depth_imbalance(level)[k], signals.depth_imbalance(now, level))
+            flow = signals.order_flow_imbalance(kept, now, level)
+            known = before.bid_size[0] or before.ask_size[0]
+            assert (
+                flow == best.order_flow_imbalance(level)[k] == (imbalance_by_paper(before, now, level) if known else 0)
+            )
+        signals.remember(kept, now)
+        before = now
+
+
+def test_the_microprice_leans_to_the_thinner_side():
+    now = Top(np.array([100.0]), np.array([3]), np.array([101.0]), np.array([1]))
+    assert (signals.mid(now), signals.spread(now), signals.microprice(now)) == (100.5, 1.0, 100.75)
+    assert signals.depth_imbalance(now, 1) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "flow"),
+    [
+        ((100.0, 5, 101.0, 5), (100.0, 8, 101.0, 5), 3),  # three lots more bid
+        ((100.0, 5, 101.0, 5), (100.5, 2, 101.0, 5), 2),  # a better bid: all of it
+        ((100.0, 5, 101.0, 5), (99.5, 9, 101.0, 5), -5),  # the bid is gone: all of what it was
+        ((100.0, 5, 101.0, 5), (100.0, 5, 101.0, 8), -3),
+        ((100.0, 5, 101.0, 5), (100.0, 5, 100.5, 2), -2),
+        ((100.0, 5, 101.0, 5), (100.0, 5, 101.5, 9), 5),
+        ((100.0, 5, 101.0, 5), (np.nan, 0, 101.0, 5), -5),  # no bid any more
+        ((np.nan, 0, np.nan, 0), (100.0, 5, 101.0, 5), 0),  # the first message
+    ],
+)
+def test_order_flow_imbalance_counts_what_demand_grew_by_less_what_supply_did(was, now, flow):
+    before, after = (
+        Top(np.array([bid]), np.array([bid_size]), np.array([ask]), np.array([ask_size]))
+        for bid, bid_size, ask, ask_size in (was, now)
+    )
+    assert signals.order_flow_imbalance(before, after, 1) == flow
