@@ -26,6 +26,20 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(autouse=True, scope="session")
+def imported(request: pytest.FixtureRequest) -> None:
+    """Import the venue's clients now, where a test meets a venue.
+
+    They filter warnings while they are imported. Python keeps one list of filters for all threads, and Numba puts back
+    an older one at every step of a compilation: where an exchange in this process compiles meanwhile, the filter is
+    lost, and a warning of theirs ends a test that has nothing to do with it.
+    """
+    if {item.path.parent.name for item in request.session.items} & {"brokers", "feeds", "live", "sim", "throw"}:
+        from mdslib.brokers.alpaca import _trading_client
+
+        _trading_client()
+
+
+@pytest.fixture(autouse=True, scope="session")
 def seal_key(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Sign the records of the tests' runs with a key of their own, here and in every child process."""
     path = tmp_path_factory.mktemp("keys") / "seal.key"

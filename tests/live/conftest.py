@@ -13,11 +13,3 @@ def keys(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("MDS_CONFIG", raising=False)
-
-
-@pytest.fixture(autouse=True, scope="session")
-def imported() -> None:
-    """Import alpaca-py now: while an exchange in this process starts, Python's warning filters are not thread-safe."""
-    from mdslib.brokers.alpaca import _trading_client
-
-    _trading_client()
