@@ -13,6 +13,17 @@ from mdslib.strictjson import dumps
 YES, NO = 0, 1  # exit codes
 
 
+def counted(number: int, what: str) -> str:
+    """Return a number of things with their name, which takes an s where there is not one.
+
+    Examples
+    --------
+    >>> counted(1, "part"), counted(3_000, "fault script"), counted(0, "row")
+    ('1 part', '3,000 fault scripts', '0 rows')
+    """
+    return f"{number:,} {what}{'s' * (number != 1)}"
+
+
 class Outcome(Enum):
     """How one thing came out, and the mark that its line begins with. Whoever finds has words of his own."""
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mdslib.errors import ConfigError, DataError
+from mdslib.findings import counted
 from mdslib.store.tickstore import TickStore
 from mdslib.strictjson import dumps
 
@@ -65,7 +66,7 @@ def list_command(
     """List what the store holds: one line a symbol, kind and day."""
     from mdslib.store.parquet import ParquetStore
 
-    opened = opened_store(store)
+    opened = _store_to_read(store)
     rows = opened.list()
     if as_json:
         typer.echo(dumps(rows, indent=1))
@@ -75,7 +76,7 @@ def list_command(
         counts = f"{row['rows']:>12,} rows {row['bytes']:>12,} bytes"
         typer.echo(f"{name:<17} {row['kind']:<9} {row['date']:<10} {counts}")
     absent = ", which is not there" if isinstance(opened, ParquetStore) and not opened.root.is_dir() else ""
-    typer.echo(f"{len(rows)} parts in {opened.where}{absent}")
+    typer.echo(f"{counted(len(rows), 'part')} in {opened.where}{absent}")
 
 
 @data_app.command("made")
@@ -130,7 +131,7 @@ def verify_command(
     """Read every part of the store, and name those that are damaged."""
     from mdslib.store.integrity import verify_store
 
-    opened = opened_store(store)
+    opened = _store_to_read(store)
     found = list(verify_store(opened))
     bad = [part for part in found if part.error]
     if as_json:
@@ -141,7 +142,8 @@ def verify_command(
         bare = sum(not part.digest for part in found) - len(bad)
         older = f"; {bare} have no digest, written by an earlier version" if bare else ""
         rows = sum(part.rows for part in found)
-        typer.echo(f"{len(found) - len(bad)} of {len(found)} parts are whole, {rows:,} rows, in {opened.where}{older}")
+        whole = f"{len(found) - len(bad)} of {counted(len(found), 'part')} are whole, {counted(rows, 'row')}"
+        typer.echo(f"{whole}, in {opened.where}{older}")
     if bad:
         raise DataError(f"{len(bad)} of {len(found)} parts are damaged: {', '.join(part.part for part in bad[:5])}")
 
@@ -195,6 +197,16 @@ def _recorded(record: Path | None) -> Path:
     from mdslib.config import load_settings
 
     return load_settings().record if record is None else record
+
+
+def _store_to_read(store: Path | None) -> TickStore:
+    """Return the store that an option names, which must be there, or the settings' one."""
+    from mdslib.store.parquet import ParquetStore
+
+    opened = opened_store(store)
+    if store is not None and isinstance(opened, ParquetStore) and not opened.root.is_dir():
+        raise DataError(f"--store {store} is not there; name a store's folder, or leave it out for the settings' one")
+    return opened
 
 
 def opened_store(store: Path | None, chunk: int | None = None) -> TickStore:

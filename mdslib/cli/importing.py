@@ -10,6 +10,7 @@ import typer
 
 from mdslib.cli.data import StoreOption, import_app, opened_store
 from mdslib.errors import ConfigError, did_you_mean
+from mdslib.findings import counted
 
 PathArgument = Annotated[Path, typer.Argument(help="The file.", show_default=False)]
 
@@ -18,7 +19,7 @@ def _say(days: Iterable[object], where: str) -> None:
     told = [str(day) for day in days]
     for line in told:
         typer.echo(line)
-    typer.echo(f"{len(told)} parts stored in {where}")
+    typer.echo(f"{counted(len(told), 'part')} stored in {where}")
 
 
 @import_app.command("tardis")

@@ -13,6 +13,8 @@ from mdslib.errors import ConfigError
 if TYPE_CHECKING:
     from mdslib.live.program import Request
 
+HALF_DONE = 1  # exit code of `mds halt` where orders may still work
+
 
 def live_command(
     model: Annotated[str, typer.Argument(help="A name, a module path, or a .py file.", show_default=False)],
@@ -158,12 +160,13 @@ def halt_command(
     clear: Annotated[
         bool, typer.Option("--clear", help="Remove the halt files, so that the next run may start.")
     ] = False,
-) -> None:
+) -> int:
     """Halt trading: forbid every new order of the run (or of all runs), then cancel all working orders at the broker.
 
     It works on a hung session, since every order looks for the halt file before it is sent, and the canceling is done
     here, where each run trades. A session that has seen the file stays halted to its end, and none starts until it is
-    cleared.
+    cleared. Exit codes: 0 all of it was done; 1 new orders are forbidden, but not every working order was canceled, as
+    for want of keys; 2 nothing that runs was halted. Each line says what was done, the last one what was not.
     """
     from mdslib.config import load_settings
     from mdslib.live.halt import clear_halt, find_runs, venues, write_halt
@@ -173,19 +176,24 @@ def halt_command(
     if clear:
         for file in clear_halt(folder):
             _say(f"cleared: {file} is gone; a session that has seen it stays halted to its end")
-        return
+        return 0
     file = write_halt(folder, why)
     _say(f"halted: {file} forbids new orders; before the next session, run: mds halt --clear {folder}")
-    if not no_cancel:
-        _cancel_at([trade_url] if trade_url else venues(folder) or [settings.trade_url])
+    left = [] if no_cancel else _cancel_at([trade_url] if trade_url else venues(folder) or [settings.trade_url])
+    not_canceled = f"not canceled at {'; '.join(left)}; cancel at the venue's own page" if left else ""
     if not find_runs(folder) and folder.resolve() != settings.runs.resolve():
-        raise ConfigError(
-            f"{folder} holds no run, so nothing that runs sees {file}; name a run's folder, or that of all"
-        )
+        unseen = f"{folder} holds no run, so nothing that runs sees {file}; name a run's folder, or that of all"
+        raise ConfigError(f"{unseen}. And working orders were {not_canceled}" if left else unseen)
+    if left:
+        sys.stderr.write(f"mds: error: new orders are forbidden, but working orders were {not_canceled}\n")
+    return HALF_DONE if left else 0
 
 
-def _cancel_at(urls: list[str]) -> None:
-    """Cancel at each address, however the others answer; a local exchange that has gone took its orders with it."""
+def _cancel_at(urls: list[str]) -> list[str]:
+    """Cancel at each address, however the others answer, and return where it failed and why.
+
+    A local exchange that has gone took its orders with it.
+    """
     from mdslib.errors import BrokerError, MdsError
     from mdslib.feeds.connect import is_loopback
 
@@ -199,8 +207,7 @@ def _cancel_at(urls: list[str]) -> None:
                 _say(f"the local exchange at {url} does not answer: {error}")
             else:
                 failed.append(f"{url}: {error}")
-    if failed:
-        raise BrokerError(f"not canceled at {'; '.join(failed)}; cancel at the venue's own page")
+    return failed
 
 
 def cancel_at_broker(url: str) -> str:

@@ -46,6 +46,7 @@ def rehearse_command(
     The exchange listens on 127.0.0.1 and takes any key pair; nothing leaves this machine. Each script's files lie in a
     folder of its own. Exit codes: 0 nothing was lost, and each session did what its script asks for; 1 some did not.
     """
+    from mdslib.findings import counted
     from mdslib.rehearsal import Table, rehearse
     from mdslib.rehearsal.table import lines
 
@@ -54,7 +55,8 @@ def rehearse_command(
     cases = _cases(scripts, model, set_ or [], data, date, symbol, trades, speed, rules, end_of_day, in_notebook, runs)
     quiet = json or markdown
     folder = cases[0].folder.parent
-    _say(f"rehearsing {model} under {len(cases)} fault scripts, {jobs} at a time; files in {folder}", error=quiet)
+    under = counted(len(cases), "fault script")
+    _say(f"rehearsing {model} under {under}, {jobs} at a time; files in {folder}", error=quiet)
     rows = []
     for row in rehearse(cases, jobs):
         rows.append(row)

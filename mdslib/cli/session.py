@@ -13,8 +13,11 @@ import typer
 
 from mdslib import calendar
 from mdslib.clock import wall_ns
+from mdslib.errors import ConfigError
 
 _CLOSED = 1
+_FIRST = 1885  # the year from which the calendars know closures that no rule gives; before, they only apply the rules
+_AHEAD = 2  # years after this one of which exchanges publish their holidays; beyond, nobody has decided them
 
 
 def is_session_command(
@@ -25,6 +28,12 @@ def is_session_command(
     zone = calendar.zone(exchange)
     today = datetime.datetime.fromtimestamp(wall_ns() / 1e9, zone).date()
     day = today if date is None else calendar.parse_date(date)
+    last = today.year + _AHEAD
+    if exchange != calendar.ALWAYS and not _FIRST <= day.year <= last:
+        raise ConfigError(
+            f"whether {exchange} trades on {day} is not known: the calendars tell of {_FIRST} to {last}, "
+            "as exchanges publish their holidays two years ahead; is the year right?"
+        )
     session = calendar.session(day, exchange)
     if session is None:
         typer.echo(f"{exchange} is closed on {day}: {calendar.why_closed(day, exchange)}")

@@ -34,10 +34,9 @@ def audit_command(
 
 
 def _clear(run: Path, why: str) -> None:
+    from mdslib.findings import counted
     from mdslib.store.auditblock import LOG, clear
 
     runs = run.resolve().parent if (run / "tape").is_dir() else run
     count = clear(runs, why)
-    sys.stdout.write(
-        f"cleared {count} failed audit{'s' if count != 1 else ''}; noted in {runs / LOG}. The next start is free.\n"
-    )
+    sys.stdout.write(f"cleared {counted(count, 'failed audit')}; noted in {runs / LOG}. The next start is free.\n")

@@ -14,8 +14,10 @@ from mdslib.audit.report import Outcome
 from mdslib.audit.sent import MARKET
 from mdslib.errors import AuditError, ModelError, TapeError
 from mdslib.events import Kind, Status
+from mdslib.findings import counted
 from mdslib.protocols import OrderState, Records
 from mdslib.store.tapefile import TapeReader
+from mdslib.store.verify import sealed_end
 from mdslib.strategy import Strategy, find_model
 from mdslib.tape import TapeHeader
 
@@ -63,9 +65,10 @@ def audit_run(
     try:
         opened = TapeReader(run_dir / "tape")
     except TapeError as error:
-        return AuditReport(run_dir.resolve().name, (Finding("tape", Outcome.FAILED, str(error)),))
+        sealed = f". It was sealed: {_names(run_dir)}" if sealed_end(run_dir) is not None else ""
+        return AuditReport(run_dir.resolve().name, (Finding("tape", Outcome.FAILED, f"{error}{sealed}"),))
     with opened as tape:
-        report = _whole(tape)
+        report = _whole(tape, run_dir)
         progress()
         for part in _parts(tape, model, progress):
             report += part
@@ -73,13 +76,21 @@ def audit_run(
         return report + _at_the_exchange(tape, run_dir / "sent", progress)
 
 
-def _whole(tape: TapeReader) -> AuditReport:
-    header = tape.header
-    text = f"{tape.next_seq - 1:,} records in {len(tape.segments)} segments, whole and without a gap"
+def _whole(tape: TapeReader, run_dir: Path) -> AuditReport:
+    """Tell that the tape has no gap; one that was cut where a record ends has none either, but its seal knows."""
+    header, last, sealed = tape.header, tape.next_seq - 1, sealed_end(run_dir)
+    text = f"{counted(last, 'record')} in {counted(len(tape.segments), 'segment')}, whole and without a gap"
     if tape.torn:
         text += f"; {tape.torn} bytes of an unacknowledged record cut at the end"
     title = f"{header.run_name}, {header.model or 'recording'}, {header.trading_date.isoformat()}"
+    if sealed is not None and last < sealed:
+        cut = f"it ends at record {last:,}, and was sealed at {sealed:,}: it was cut; {_names(run_dir)}"
+        return AuditReport(title, (Finding("tape", Outcome.FAILED, cut),))
     return AuditReport(title, (Finding("tape", Outcome.PASSED, text),))
+
+
+def _names(run_dir: Path) -> str:
+    return f"mds verify {run_dir} names what was changed since"
 
 
 def _parts(

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from mdslib.findings import counted
 from mdslib.live.verdict import ExitCode
 from mdslib.rehearsal.evidence import Evidence
 from mdslib.rehearsal.losses import (
@@ -176,15 +177,17 @@ def _wrong_events(script: Script, events: Events) -> list[str]:
     if events.told and script.must.lost != "told":
         wrong.append(f"{events.told:,} of {events.played:,} events are missing, as the tape says")
     if events.doubled:
-        wrong.append(f"{events.doubled:,} events are on the tape more often than they came to be")
+        wrong.append(f"{counted(events.doubled, 'event')} too often on the tape")
     if events.invented:
-        wrong.append(f"{events.invented:,} events are on the tape that never came to be")
+        wrong.append(f"{counted(events.invented, 'event')} on the tape that never came to be")
     return wrong
 
 
 def _wrong_orders(orders: Orders) -> list[str]:
     told = (("lost", orders.lost), ("doubled", orders.doubled), ("filled otherwise", orders.misfilled))
-    return [f"{len(names)} orders {word} (first: {', '.join(names[:_NAMED])})" for word, names in told if names]
+    return [
+        f"{counted(len(names), 'order')} {word} (first: {', '.join(names[:_NAMED])})" for word, names in told if names
+    ]
 
 
 def _wrong_books(script: Script, books: Books, *, flat: bool) -> list[str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mdslib.findings import counted
 from mdslib.rehearsal.judge import Row, Verdict
 from mdslib.rehearsal.losses import Books, Events
 
@@ -49,7 +50,7 @@ class Table:
         """Return the counts by verdict, in a line."""
         counts = Counter(row.verdict for row in self.rows)
         parts = [f"{counts[verdict]} {verdict.value}" for verdict in Verdict if counts[verdict]]
-        return f"{len(self.rows)} rehearsal{'s' * (len(self.rows) != 1)}: {', '.join(parts) or 'none'}"
+        return f"{counted(len(self.rows), 'rehearsal')}: {', '.join(parts) or 'none'}"
 
     def markdown(self) -> str:
         """Return it as a Markdown table."""

@@ -64,6 +64,17 @@ def verify_chain(runs: Path, trusted: str | None) -> Iterator[tuple[str, tuple[F
             yield run, (Finding("seal", Outcome.FAILED, str(error)),)
 
 
+def sealed_end(run_dir: Path) -> int | None:
+    """Return the sequence of the last record that was sealed; None where no seal says one.
+
+    Whether the seal itself is genuine is `verify_run`'s question.
+    """
+    try:
+        return int(_read(run_dir)[1]["tape"]["last_sequence"])
+    except (SessionError, KeyError, TypeError, ValueError, OSError):  # `mds verify` says why
+        return None
+
+
 def _read(run_dir: Path) -> tuple[bytes, dict[str, Any]]:
     path = run_dir / MANIFEST
     try:

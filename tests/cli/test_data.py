@@ -61,12 +61,25 @@ def test_what_was_imported_is_listed_as_json_and_as_text(
     assert run(["data", "ls", "--store", store]) == 0
     out = capsys.readouterr().out
     assert out.startswith("alpaca:SPY        trade     2013-10-08            2 rows")
-    assert "1 parts in" in out
+    assert "1 part in" in out
 
 
-def test_an_empty_store_lists_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["data", "ls", "--store", str(tmp_path / "none"), "--json"]) == 0
+def test_an_empty_store_lists_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["data", "ls", "--store", str(tmp_path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == []
+    monkeypatch.setenv("MDS_STORE", str(tmp_path / "none"))
+    assert run(["data", "ls"]) == 0
+    assert capsys.readouterr().out == f"0 parts in {tmp_path / 'none'}, which is not there\n"
+
+
+@pytest.mark.parametrize("command", ["ls", "verify"])
+def test_a_store_that_is_named_and_not_there_is_an_error(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["data", command, "--store", str(tmp_path / "nope")]) == 2
+    assert f"--store {tmp_path / 'nope'} is not there; name a store's folder" in capsys.readouterr().err
 
 
 def test_import_of_nothing_is_an_error(lean: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -119,8 +132,9 @@ def test_is_session_answers_by_its_exit_code_and_says_why(
     [
         (["--date", "8.10.2013"], "a date must be YYYY-MM-DD and exist, received '8.10.2013'"),
         (["--date", ""], "a date must be YYYY-MM-DD and exist, received ''"),
-        (["--date", "9999-12-31"], "a session's date must lie from 1678 to 2261, received 9999-12-31;"),
-        (["--date", "1600-01-01"], "a session's date must lie from 1678 to 2261, received 1600-01-01;"),
+        (["--date", "9999-12-31"], "whether NYSE trades on 9999-12-31 is not known: the calendars tell of 1885 to 20"),
+        (["--date", "1884-12-31"], "whether NYSE trades on 1884-12-31 is not known: the calendars tell of 1885 to 20"),
+        (["--date", "2099-01-05", "--exchange", "NASDAQ"], "as exchanges publish their holidays two years ahead"),
         (["--date", "9999-12-31", "--exchange", "24/7"], "must lie from 1678 to 2261, received 9999-12-31;"),
         (["--exchange", "NYSEE"], "exchange 'NYSEE' is not known. Did you mean 'NYSE'?"),
         (["--day", "2013-10-08"], "no such option: --day"),

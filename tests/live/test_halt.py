@@ -144,10 +144,33 @@ def test_every_venue_is_asked_however_the_others_answer(
     out = capsys.readouterr().out
     assert f"the local exchange at {LOCAL} does not answer" in out
     assert f"asked the broker to cancel 2 working orders at {PAPER}" in out
-    assert mds(["halt", str(tmp_path / "a")]) == 2, "the only one"
+    assert mds(["halt", str(tmp_path / "a")]) == 1, "the only one"
     assert f"not canceled at {LOCAL}: it can't be reached; cancel at the venue's own page" in capsys.readouterr().err
 
 
-def test_a_folder_that_holds_no_run_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_keys_new_orders_are_forbidden_and_it_says_that_nothing_was_canceled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_at(tmp_path / "a", LOCAL)
+    for side in ("PUBLIC", "SECRET"):
+        monkeypatch.delenv(f"ALPACA_TRADE_{side}_KEY")
+    assert mds(["halt", str(tmp_path)]) == 1
+    told = capsys.readouterr()
+    assert told.out.startswith(f"halted: {tmp_path / HALT} forbids new orders;")
+    assert told.err.startswith(
+        f"mds: error: new orders are forbidden, but working orders were not canceled at {LOCAL}:"
+    )
+    assert "ALPACA_TRADE_SECRET_KEY must be set" in told.err
+    assert told.err.count("\n") == 1
+    assert halted(halt_files(tmp_path / "a"))
+
+
+def test_a_folder_that_holds_no_run_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert mds(["halt", str(tmp_path), "--no-cancel"]) == 2
     assert f"{tmp_path} holds no run, so nothing that runs sees" in capsys.readouterr().err
+    monkeypatch.delenv("ALPACA_TRADE_PUBLIC_KEY")
+    assert mds(["halt", str(tmp_path), "--trade-url", LOCAL]) == 2
+    told = capsys.readouterr().err
+    assert f"name a run's folder, or that of all. And working orders were not canceled at {LOCAL}: " in told

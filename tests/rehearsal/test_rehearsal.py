@@ -103,17 +103,17 @@ def test_an_event_that_is_not_on_the_tape_fails_it(left: Evidence) -> None:
     (why,) = wrong(replace(left, records=np.delete(left.records, at)))
     assert why.endswith(f"of {TRADES} events are missing, and nothing says so")
     (why,) = wrong(replace(left, records=np.insert(left.records, at, left.records[at])))
-    assert why == "1 events are on the tape more often than they came to be"
+    assert why == "1 event too often on the tape"
 
 
 def test_an_order_that_one_side_does_not_know_fails_it(left: Evidence) -> None:
     filled = next(order for order in left.orders if order["status"] == "filled")
     without = [order for order in left.orders if order is not filled]
     told = wrong(replace(left, orders=without))
-    assert any(why.startswith("1 orders filled otherwise (first: decision ") for why in told)
+    assert any(why.startswith("1 order filled otherwise (first: decision ") for why in told)
     assert any(why.startswith("our position of SPY is off by ") for why in told)
     told = wrong(replace(left, orders=[*left.orders, filled]))
-    assert any(why.startswith(f"1 orders doubled (first: {filled['client_order_id']}") for why in told)
+    assert any(why.startswith(f"1 order doubled (first: {filled['client_order_id']}") for why in told)
     updates = (left.records["kind"] == int(Kind.UPDATE)) & (left.records["code"] == int(Status.FILLED))
     assert wrong(replace(left, records=left.records[~updates]))
 

@@ -10,14 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mdslib.audit.report import Outcome
 from mdslib.cli import run as mds
 from mdslib.desk import mark_record
 from mdslib.errors import ConfigError, SessionError
 from mdslib.events import Kind
 from mdslib.instruments import Instrument
+from mdslib.live.day_audit import _whole, audit_run
 from mdslib.store.seal import file_digest, public_key, read_chain, seal
 from mdslib.store.tapefile import TapeWriter
-from mdslib.store.verify import verify_chain, verify_run
+from mdslib.store.tapereader import TapeReader
+from mdslib.store.verify import sealed_end, verify_chain, verify_run
 from mdslib.tape import make_header
 
 DAY = datetime.date(2013, 10, 8)
@@ -111,6 +114,25 @@ def test_a_tape_that_was_written_anew_with_good_checksums_is_named(tmp_path: Pat
     other = made_run(tmp_path / "elsewhere", "a", decisions=2)
     (run_dir / "tape" / "00000001.tape").write_bytes((other / "tape" / "00000001.tape").read_bytes())
     assert failed(run_dir)["tape"] == "ends at record 3, sealed at 4"
+
+
+def test_the_audit_of_a_tape_that_was_cut_where_a_record_ends_points_to_the_seal(tmp_path: Path, key: Path) -> None:
+    run_dir = made_run(tmp_path / "runs", "a")
+    seal(run_dir)
+    other = made_run(tmp_path / "elsewhere", "a", decisions=2)
+    tape = run_dir / "tape" / "00000001.tape"
+    tape.write_bytes((other / "tape" / "00000001.tape").read_bytes())
+    with TapeReader(run_dir / "tape") as cut:
+        (finding,) = _whole(cut, run_dir).findings
+    assert finding.outcome is Outcome.FAILED
+    assert finding.text == (
+        f"it ends at record 3, and was sealed at 4: it was cut; mds verify {run_dir} names what was changed since"
+    )
+    tape.write_bytes(tape.read_bytes()[:40])
+    (finding,) = audit_run(run_dir).findings
+    assert finding.text.endswith(f". It was sealed: mds verify {run_dir} names what was changed since")
+    (run_dir / "manifest.json").write_text("{}")
+    assert sealed_end(run_dir) is None
 
 
 def test_a_manifest_that_was_changed_does_not_match_its_signature(tmp_path: Path, key: Path) -> None:

@@ -80,11 +80,13 @@ def load_script(name: str | Path) -> Script:
     504
     """
     path = Path(name)
-    if path.suffix != ".toml" and len(path.parts) == 1 and not path.exists():
-        path = CATALOGUE / f"{name}.toml"
-        if not path.is_file():
+    if not path.exists() and len(path.parts) == 1:
+        inside = CATALOGUE / f"{name}.toml"
+        if path.suffix == ".toml" or not inside.is_file():
             known = [entry.stem for entry in CATALOGUE.glob("*.toml")]
-            raise ConfigError(f"fault script {str(name)!r} is unknown. {did_you_mean(str(name), known)}")
+            what = "is no file" if path.suffix == ".toml" else "is unknown"
+            raise ConfigError(f"fault script {str(name)!r} {what}. {did_you_mean(path.stem, known)}")
+        path = inside
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -169,6 +169,8 @@ def test_the_line_is_that_of_the_right_fault() -> None:
 def test_files_that_are_not_there_or_no_text(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"fault script 'strom' is unknown\. Did you mean 'storm'\?"):
         load_script("strom")
+    with pytest.raises(ConfigError, match=r"fault script 'strom\.toml' is no file\. Did you mean 'storm'\?"):
+        load_script("strom.toml")
     with pytest.raises(ConfigError, match=r"x\.toml can't be read: No such file or directory; name a TOML file, or"):
         load_script(tmp_path / "x.toml")
     binary = tmp_path / "b.toml"
