@@ -10,6 +10,7 @@ from mdslib.errors import ConfigError
 
 _EXACT = 2.0**53  # from here on every float is a whole number
 _FRACTION = 1e-9  # units: Alpaca takes quantities of up to nine decimals
+UNTOLD_TICK = 1e-9  # of a pair whose price step nobody has told: finer than any venue's
 # Smallest size steps by which the venues' sizes are counted; where they trade, every day is a session.
 CRYPTO_LOTS = {"bitfinex": 1e-8, "bitmex": 1.0, "coinbase": 1e-8, "kraken": 1e-8}
 
@@ -153,9 +154,11 @@ def parse_instrument(text: str | Instrument) -> Instrument:
         raise ConfigError(f"an instrument must be a symbol or an Instrument, received {text!r}; write it like 'SPY'")
     head, _, tail = text.partition(":")
     if tail and head in CRYPTO_LOTS:
-        return Instrument(tail, head, 1e-9, CRYPTO_LOTS[head], "USD", "24/7", shortable=False, fractionable=True)
+        return Instrument(tail, head, UNTOLD_TICK, CRYPTO_LOTS[head], "USD", "24/7", shortable=False, fractionable=True)
     venue, _, symbol = text.rpartition(":")
     if "/" in symbol:
         base = symbol.partition("/")[2] or "USD"
-        return Instrument(symbol, venue or "alpaca", 1e-9, 1e-9, base, "24/7", shortable=False, fractionable=True)
+        return Instrument(
+            symbol, venue or "alpaca", UNTOLD_TICK, 1e-9, base, "24/7", shortable=False, fractionable=True
+        )
     return Instrument(symbol.upper() if not venue else symbol, venue or "alpaca")

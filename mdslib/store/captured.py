@@ -14,7 +14,8 @@ from mdslib.feeds.replay import CaptureReport, replay_capture
 from mdslib.instruments import parse_instrument
 from mdslib.protocols import Records
 from mdslib.store.imported import Imported, read_bytes, store_days
-from mdslib.store.recorded import tables_of
+from mdslib.store.recorded import prices_of, tables_of
+from mdslib.store.steps import with_step
 from mdslib.store.tickstore import TickStore
 
 _FIRST = int(datetime.datetime(2009, 1, 1, tzinfo=datetime.UTC).timestamp()) * 10**9
@@ -51,8 +52,9 @@ def import_capture(path: Path | str, store: TickStore, venue: str = "") -> tuple
     sources = [read_bytes(file)[1] for file in capture_files(path)]
     done: list[Imported] = []
     for place, symbol in enumerate(report.symbols):
-        instrument = parse_instrument(f"{report.venue}:{symbol}")
-        for table in tables_of(records[records["instrument"] == place]):
+        ours = records[records["instrument"] == place]
+        instrument = with_step(parse_instrument(f"{report.venue}:{symbol}"), prices_of(ours))
+        for table in tables_of(ours):
             done += store_days(table, instrument, store, sources)
     if not done:
         raise DataError(f"import capture: {path} holds no trade, quote or book; look at it with mds replay-capture")

@@ -4,8 +4,8 @@ Prices become decimals that give every float back bit for bit; times become UTC 
 one value lies in the file's metadata only. Every choice is verified when it is made, so reading back needs no luck.
 
 Types differ from day to day only where they must, so that a reader can take many files as one table. Decimals have 4
-digits (9 for finer ticks) unless a price needs more. Times are ns. Those of a market that never closes, whose venues
-and whose recorder count in microseconds, are microseconds unless one is finer: a byte less a row and time.
+digits, those of a market that never closes 9, unless a price needs more. Times are ns; those of a market that never
+closes, whose venues and whose recorder count in microseconds, are kept so unless one is finer: a byte less each.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Encoded(NamedTuple):
     layout: dict[str, dict[str, Any]]
 
 
-def encode(table: Table, tick: float = 0.01, *, coarse: bool = False) -> Encoded:
+def encode(table: Table, tick: float = 0.01, *, open_always: bool = False) -> Encoded:
     """Return the columns to write. ``instrument`` is left out: a file holds one.
 
     Parameters
@@ -46,8 +46,8 @@ def encode(table: Table, tick: float = 0.01, *, coarse: bool = False) -> Encoded
         The rows.
     tick : float
         The instrument's price step.
-    coarse : bool
-        Keep times as microseconds where all are whole ones.
+    open_always : bool
+        It is of a market that never closes: times are microseconds where all are whole ones, prices have fine digits.
     """
     arrays: dict[str, pa.Array] = {}
     encodings: dict[str, str] = {}
@@ -62,7 +62,7 @@ def encode(table: Table, tick: float = 0.01, *, coarse: bool = False) -> Encoded
             value = float(column[0]).hex() if column.dtype.kind == "f" else int(column[0])
             layout[name] = {"stored": "constant", "value": value}
             continue
-        arrays[name], encoding, layout[name] = _encode_column(name, column, tick, coarse=coarse)
+        arrays[name], encoding, layout[name] = _encode_column(name, column, tick, open_always=open_always)
         if encoding:
             encodings[name] = encoding
         layout[name]["unit"] = SCHEMAS[table.kind][name].unit
@@ -139,14 +139,14 @@ def _is_constant(column: Array) -> bool:
 
 
 def _encode_column(
-    name: str, column: Array, tick: float, *, coarse: bool
+    name: str, column: Array, tick: float, *, open_always: bool
 ) -> tuple[pa.Array, str | None, dict[str, Any]]:
     if name in ("ts_event", "ts_init"):
-        if coarse and not (column % _MICROSECOND).any():
+        if open_always and not (column % _MICROSECOND).any():
             return pa.array(column // _MICROSECOND, pa.timestamp("us", "UTC")), _DELTA, {"stored": "microseconds"}
         return pa.array(column, pa.timestamp("ns", "UTC")), _DELTA, {"stored": "timestamp"}
     if column.dtype.kind == "f":
-        return _encode_prices(column, _DIGITS if tick >= 1e-4 else _FINE_DIGITS)
+        return _encode_prices(column, _FINE_DIGITS if open_always or tick < 1e-4 else _DIGITS)
     if name in ("trade_id", "order", "venue_seq"):  # they rise
         return pa.array(column), _DELTA, {"stored": "plain"}
     return pa.array(column), None, {"stored": "plain"}

@@ -17,8 +17,11 @@ from mdslib.errors import DataError
 from mdslib.events import SCHEMAS, Kind
 from mdslib.instruments import Instrument
 from mdslib.store.key import label_of
+from mdslib.store.steps import with_step
 from mdslib.store.tickstore import Source, TickStore, day_bounds
 from mdslib.table import Array, Table
+
+_PRICES = ("price", "bid", "ask", "open", "high", "low", "close")
 
 
 class Imported(NamedTuple):
@@ -58,7 +61,8 @@ def store_days(
     table : Table
         Rows of one instrument, of any number of days.
     instrument : Instrument
-        Whose rows they are. Days are those of its calendar: UTC's for a market that never closes.
+        Whose rows they are. Days are those of its calendar: UTC's for a market that never closes. Where its tick is
+        not known, that of the prices is stored; see `mdslib.store.steps`.
     store : TickStore
         Where they go.
     source : sequence of Source
@@ -82,6 +86,7 @@ def store_days(
     """
     if not len(table):
         raise DataError(f"import: {instrument.id} has no rows of {label_of(table.kind)}; look at the file")
+    instrument = with_step(instrument, [table[name] for name in _PRICES if name in table.columns])
     days = _days(table, instrument)
     for date in days:
         if store.has(instrument, table.kind, date, interval) and "tapes" in store.describe(

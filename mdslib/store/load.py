@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import re
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,7 @@ from mdslib.events import SCHEMAS, Kind
 from mdslib.instruments import Instrument, parse_instrument
 from mdslib.store.key import YEARLY
 from mdslib.store.open import open_store
+from mdslib.store.steps import common_step
 from mdslib.store.tickstore import TickStore, day_bounds
 from mdslib.table import MarketData, Table, empty, merge
 
@@ -106,11 +108,14 @@ def load(
     if by_itself and missing == "error":
         _check_days(opened, instruments, wanted, sessions)
     _check_columns(columns, wanted)
+    ticks: dict[str, set[float]] = {}
     tables = tuple(
-        _table(opened, instruments, sessions, want, columns, extended=extended, skip=by_itself or missing == "skip")
+        _table(
+            opened, instruments, sessions, want, columns, ticks, extended=extended, skip=by_itself or missing == "skip"
+        )
         for want in wanted
     )
-    return MarketData(instruments, tables, sessions)
+    return MarketData(tuple(_on_steps(each, ticks) for each in instruments), tables, sessions)
 
 
 def regular_hours(table: Table, session: calendar.Session | None) -> Table:
@@ -143,6 +148,7 @@ def _table(
     sessions: tuple[calendar.Session, ...],
     wanted: Wanted,
     columns: Sequence[str] | None,
+    ticks: dict[str, set[float]],
     *,
     extended: bool,
     skip: bool,
@@ -152,7 +158,7 @@ def _table(
     only = None if columns is None else [name for name in columns if name in SCHEMAS[kind]]
     found: list[Table] = []
     for index, instrument in enumerate(instruments):
-        days = _days(store, instrument, wanted, sessions, only, skip=skip)
+        days = _days(store, instrument, wanted, sessions, only, ticks, skip=skip)
         whole = extended or instrument.session == calendar.ALWAYS
         parts = [rows if whole else _in_hours(rows, session, instrument) for session, rows in days]
         if parts:
@@ -174,10 +180,11 @@ def _days(
     wanted: Wanted,
     sessions: tuple[calendar.Session, ...],
     columns: Sequence[str] | None,
+    ticks: dict[str, set[float]],
     *,
     skip: bool,
 ) -> Iterator[tuple[calendar.Session, Table]]:
-    """Yield each session's rows; a file that holds a year is read once."""
+    """Yield each session's rows, and note each day's tick; a file that holds a year is read once."""
     kind, interval = wanted
     years: dict[int, Table] = {}
     for session in sessions:
@@ -186,6 +193,7 @@ def _days(
         if interval not in YEARLY:
             table, body = store.day(instrument, kind, session.date, columns, interval=interval)
             _check_lot(instrument, body["instrument"]["lot"], session.date)
+            ticks.setdefault(instrument.id, set()).add(body["instrument"]["tick"])
             yield session, table
             continue
         year = session.date.year
@@ -195,6 +203,12 @@ def _days(
         if not len(rows) and not skip:
             rows = store.read(instrument, kind, session.date, columns, interval=interval)  # says what is missing
         yield session, rows
+
+
+def _on_steps(instrument: Instrument, ticks: dict[str, set[float]]) -> Instrument:
+    """Return the instrument with a tick that suits all days that were loaded: venues change theirs."""
+    found = ticks.get(instrument.id)
+    return dataclasses.replace(instrument, tick=common_step(list(found))) if found else instrument
 
 
 def _check_lot(instrument: Instrument, lot: float, date: datetime.date) -> None:

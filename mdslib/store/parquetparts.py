@@ -50,7 +50,7 @@ class ParquetParts:
         """Replace a file, whole or not at all."""
         whose = body["instrument"]
         try:
-            encoded = encode(table, float(whose["tick"]), coarse=whose["session"] == calendar.ALWAYS)
+            encoded = encode(table, float(whose["tick"]), open_always=whose["session"] == calendar.ALWAYS)
             data = _packed(measured(encoded), body, self.chunk_rows)
             self.files.write(f"{key.folder}/{FILE}", data)
         except OSError as error:

@@ -17,8 +17,9 @@ from mdslib.errors import TapeError
 from mdslib.events import SCHEMAS, Kind
 from mdslib.instruments import Instrument
 from mdslib.protocols import Records
+from mdslib.store.steps import with_step
 from mdslib.store.tapereader import TapeReader, segment_paths, side_path
-from mdslib.table import Table
+from mdslib.table import Array, Table
 from mdslib.tape import decode_header
 
 STORED = (
@@ -32,6 +33,7 @@ STORED = (
     Kind.CANCEL_ERROR,
     Kind.STATUS,
 )
+_PRICES = {Kind.TRADE: ("f0",), Kind.QUOTE: ("f0", "f1"), Kind.BOOK_DELTA: ("f0",)}  # slots
 DOOMED = "verified.delete"  # beside a tape that the store holds, while it is being deleted
 _CODES = np.array([int(kind) for kind in STORED], "u1")
 _HEADER_BYTES = 1 << 20
@@ -121,14 +123,28 @@ class Recorded:
             self._rows.setdefault((instrument.id, Kind(kind)), []).append((place, records, rows))
 
     def tables(self) -> Iterator[Rows]:
-        """Yield the rows of each instrument and kind."""
+        """Yield the rows of each instrument and kind; the instrument's tick is its prices' where nobody told it."""
+        steps: dict[str, Instrument] = {}
         for name, kind in sorted(self._rows):
+            if name not in steps:
+                steps = {name: with_step(self.instruments[name], self._prices(name))}
             parts = self._rows[name, kind]
             last = [0] * self._tapes
             for place, records, rows in parts:
                 last[place] = max(last[place], int(records["seq"][rows[-1]]))
             found = np.concatenate([records[rows] for _, records, rows in parts])
-            yield Rows(self.instruments[name], _table(found, kind), tuple(last))
+            yield Rows(steps[name], _table(found, kind), tuple(last))
+
+    def _prices(self, name: str) -> Iterator[Array]:
+        for kind, slots in _PRICES.items():
+            for _, records, rows in self._rows.get((name, kind), ()):
+                yield from (records[slot][rows] for slot in slots)
+
+
+def prices_of(records: Records) -> Iterator[Array]:
+    """Yield the prices of trades, best quotes and books among one instrument's records."""
+    for kind, slots in _PRICES.items():
+        yield from (records[slot][records["kind"] == int(kind)] for slot in slots)
 
 
 def tables_of(records: Records) -> Iterator[Table]:
@@ -165,4 +181,15 @@ def _table(records: Records, kind: Kind) -> Table:
     return Table(kind, columns | {"ts_event": found, "instrument": np.zeros(len(records), "<u2")})
 
 
-__all__ = ["DOOMED", "STORED", "DayTapes", "Recorded", "Rows", "find_days", "rest_of", "tables_of", "tape_bytes"]
+__all__ = [
+    "DOOMED",
+    "STORED",
+    "DayTapes",
+    "Recorded",
+    "Rows",
+    "find_days",
+    "prices_of",
+    "rest_of",
+    "tables_of",
+    "tape_bytes",
+]

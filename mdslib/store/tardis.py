@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from mdslib.errors import DataError
 from mdslib.events import BookFlag, Kind, pack_conditions
-from mdslib.instruments import Instrument, parse_instrument
+from mdslib.instruments import UNTOLD_TICK, Instrument, parse_instrument
 from mdslib.store.imported import Imported, in_order, lots, parse_csv, read_bytes, store_days
 from mdslib.store.tickstore import TickStore
 from mdslib.table import Array, Table
@@ -71,7 +71,9 @@ def import_tardis(path: Path | str, store: TickStore, instrument: str | Instrume
 def _instrument(name: str) -> Instrument:
     venue, _, symbol = name.partition(":")
     known = parse_instrument(name)
-    return known if known.session == "24/7" else Instrument(symbol, venue, 1e-9, 1e-8, "USD", "24/7", shortable=False)
+    if known.session == "24/7":
+        return known
+    return Instrument(symbol, venue, UNTOLD_TICK, 1e-8, "USD", "24/7", shortable=False)
 
 
 def _table(form: dict[str, Any], rows: dict[str, Array], instrument: Instrument, where: str) -> Table:

@@ -18,7 +18,7 @@ from mdslib.clock import WallClock
 from mdslib.errors import DataError
 from mdslib.events import RECORD, Kind
 from mdslib.feeds.replay import replay_capture
-from mdslib.instruments import parse_instrument
+from mdslib.instruments import UNTOLD_TICK, parse_instrument
 from mdslib.store.compact import RECEIPT, REST, compact
 from mdslib.store.parquet import ParquetStore, Source
 from mdslib.store.tapefile import TapeReader, TapeWriter
@@ -258,3 +258,17 @@ def test_the_command_goes_on_and_a_failure_is_told_and_tried_again(
     assert out.count("kraken 2021-04-17: ") == 1  # what has not changed is not told again
     assert all(0 < pause <= 900 * 10**9 for pause in waits)
     assert run(["data", "compact", str(tmp_path / "record"), "--store", store, "--every", "15m", "--json"]) == 2
+
+
+def test_a_pairs_tick_is_the_step_of_its_prices_where_there_are_enough(tmp_path: Path) -> None:
+    records = made_records(2_000)
+    eth = np.flatnonzero(records["instrument"] == 1)
+    records["f1"][records["kind"] == Kind.QUOTE] = 60_000.5
+    records["f0"][eth] = np.round(np.arange(len(eth)) % 40 * 0.05, 2)  # few prices: their step could be chance
+    make_tape(tmp_path / "record/kraken/2021-04-17/tape", records)
+    store = ParquetStore(tmp_path / "store")
+    compact(tmp_path / "record", store)
+    kinds = (Kind.TRADE, Kind.QUOTE, Kind.BOOK_DELTA, Kind.GAP)
+    assert [store.instrument(BTC, kind).tick for kind in kinds] == [0.1] * 4
+    assert store.instrument(ETH, Kind.TRADE).tick == UNTOLD_TICK
+    assert [each.tick for each in mdslib.load([BTC.id, ETH.id], DAY, store=store).instruments] == [0.1, UNTOLD_TICK]

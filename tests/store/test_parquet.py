@@ -56,7 +56,7 @@ odd = st.sampled_from([0.1 + 0.2, 1 / 3, -0.0, float("nan"), float("inf"), 1e300
 @given(st.lists(st.one_of(decimals, odd), max_size=20))
 def test_every_price_survives_its_encoding_bit_for_bit(prices: list[float]) -> None:
     table = trades(np.arange(len(prices)), np.array(prices, float), np.ones(len(prices), "<i8"))
-    encoded = encode(table, coarse=True)
+    encoded = encode(table, open_always=True)
     back = decode(Kind.TRADE, len(table), encoded.arrow, encoded.layout, set(table.columns))
     assert back.equals(table)
 
