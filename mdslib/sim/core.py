@@ -201,13 +201,9 @@ class Core:
 
     def _submit(self, body: Any) -> dict[str, Any]:
         request = parse_request(body, self._names, self.by_client)
-        r, place = request, len(self.orders)
-        self._check_short(r)
-        begins = works_from(self.market.extended_hours if r.extended_hours else self.market.hours, self.now)
-        tif = TimeInForce.GTC if r.extended_hours else r.tif  # the regular close does not end it; see `finish`
-        reason = self.engine.submit(begins, r.instrument, r.qty, r.limit, tif, place)
-        if reason is not Reject.NONE:
-            raise self._refusal(reason, r)
+        place = len(self.orders)
+        begins = works_from(self.market.extended_hours if request.extended_hours else self.market.hours, self.now)
+        self._enter(request, begins, place)
         order = self._keep(place, request, begins)
         if begins > self.now:
             order.status, order.queued = Status.NEW, True
@@ -217,6 +213,13 @@ class Core:
         answer = order.to_json()
         self._route(order)
         return answer
+
+    def _enter(self, r: Request, begins: int, place: int) -> None:
+        """Hand a request to the matching core as order number `place`, or raise the venue's refusal of it."""
+        self._check_short(r)
+        reason = self.engine.submit(begins, r.instrument, r.qty, r.limit, r.tif_of_core, place)
+        if reason is not Reject.NONE:
+            raise self._refusal(reason, r)
 
     def _keep(self, place: int, request: Request, begins: int) -> Order:
         client = request.client_order_id or make_id(self.seed, place, "client")
@@ -334,15 +337,14 @@ class Core:
         if before.queued or before.status is Status.PENDING_NEW:
             raise Refusal(422, UNPROCESSABLE, "unable to replace order, order isn't sent to exchange yet")
         request = parse_request(changed_body(body, before.to_json()), self._names, self.by_client)
-        r, place = request, len(self.orders)
+        place = len(self.orders)
         self.engine.cancel(self.now, before.number)  # what it holds is free for the one that takes its place
-        tif = TimeInForce.GTC if r.extended_hours else r.tif
-        reason = self.engine.submit(self.now, r.instrument, r.qty, r.limit, tif, place)
-        if reason is not Reject.NONE:
-            old, left = before.request, before.leaves
-            tif = TimeInForce.GTC if old.extended_hours else old.tif
-            self.engine.submit(self.now, old.instrument, left, old.limit, tif, before.number)
-            raise self._refusal(reason, r)
+        try:
+            self._enter(request, self.now, place)
+        except Refusal:
+            old = before.request
+            self.engine.submit(self.now, old.instrument, before.leaves, old.limit, old.tif_of_core, before.number)
+            raise
         after = self._keep(place, request, self.now)
         after.status, after.replaces, before.replaced_by = Status.NEW, before.id, after.id
         before.status, before.updated, before.ended["replaced"] = Status.REPLACED, self.now, self.now

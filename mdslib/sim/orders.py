@@ -51,6 +51,11 @@ class Request(NamedTuple):
     client_order_id: str  # empty: the exchange makes one
     extended_hours: bool
 
+    @property
+    def tif_of_core(self) -> TimeInForce:
+        """What the matching core takes it for: the regular close does not end an order of the extended hours."""
+        return TimeInForce.GTC if self.extended_hours else self.tif
+
 
 def parse_request(body: Any, instruments: Mapping[str, tuple[int, Instrument]], taken: Collection[str]) -> Request:
     """Check the body of ``POST /v2/orders``.

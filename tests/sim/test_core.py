@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -239,6 +240,28 @@ def test_alpaca_refuses_a_flip_and_an_oversell_and_says_what_is_available() -> N
     }
     floor.core.cancel(resting["id"])
     assert floor.refusal("sell", 10)["message"] == "insufficient qty available for order (requested: 10, available: 9)"
+
+
+def test_an_order_that_takes_another_s_place_is_checked_like_any_and_where_it_is_refused_the_other_works_on() -> None:
+    data = prices(100, 100, 100, 100)
+    spy, bac = data.instruments
+    floor = Floor(
+        dataclasses.replace(data, instruments=(dataclasses.replace(spy, shortable=False), bac)), rules="alpaca"
+    )
+    floor.advance()
+    floor.submit(qty=9)
+    floor.advance()
+    resting = floor.submit("sell", 5, limit=150)
+    for qty, why in (("10", "insufficient qty available for order (requested: 10, available: 4)"), ("4", "")):
+        if not why:
+            floor.core._positions[0], why = 0.0, 'asset "SPY" cannot be sold short'  # sold by somebody else meanwhile
+        with pytest.raises(Refusal) as refusal:
+            floor.core.replace(resting["id"], {"qty": qty})
+        assert refusal.value.body["message"] == why
+        assert floor.status(resting)["status"] == "new"
+        assert floor.core.engine.books.count[0] == 1, "it is in the books once"
+    floor.core.cancel(resting["id"])
+    assert floor.core.engine.books.count[0] == 0
 
 
 def test_permissive_rules_let_a_flip_through() -> None:
