@@ -24,7 +24,6 @@ from mdslib.risk import Denial
 
 BY_DESK = 256  # added to the reason of a DENIED record where the desk spoke, not the fold
 ENDING = 1  # the flag of a CONTROL record that only belongs to a session's end: a restart takes it back
-EPSILON = DUST  # units; quantities have nine decimals at most, so 1e-9 is an order, and half of it nothing
 
 _INTENT, _DENIED, _CANCEL = int(Kind.INTENT), int(Kind.DENIED), int(Verb.CANCEL)
 _pack = struct.Struct("<qqqBBHI5dqqII").pack  # the fields of RECORD, in order
@@ -237,7 +236,7 @@ class Desk:
         order = self.orders.get(state.client_order_id)
         if order is None:
             return np.zeros(0, RECORD)
-        changed = order.venue_order_id not in ("", state.venue_order_id) or abs(state.qty - order.new.qty) > EPSILON
+        changed = order.venue_order_id not in ("", state.venue_order_id) or abs(state.qty - order.new.qty) > DUST
         replaced = self._replaced(order, state, now) if changed and not order.done else []
         order.venue_order_id = state.venue_order_id
         update = Update(state._replace(replaced_by=""), "polled", "", 0.0, 0.0, math.nan, state.ts_event)
@@ -258,7 +257,7 @@ class Desk:
     def _changes(self, order: Order, update: Update, now: int) -> Iterator[Records]:
         for qty, px in _new_fills(order, update):
             yield self._fill(order, qty, px, update.ts_event, now)
-        unpriced = abs(update.order.filled_qty) > abs(order.filled) + EPSILON
+        unpriced = abs(update.order.filled_qty) > abs(order.filled) + DUST
         if order.done or unpriced:
             return
         status = update.order.status
@@ -270,7 +269,7 @@ class Desk:
     def _fill(self, order: Order, qty: float, px: float, ts: int, now: int) -> Records:
         """Book a fill; after the order's end too, since the venue's books have it."""
         if not order.done:
-            filled = abs(order.filled + qty - order.new.qty) <= EPSILON
+            filled = abs(order.filled + qty - order.new.qty) <= DUST
             return self._record(order, Status.FILLED if filled else Status.PARTIALLY_FILLED, qty, px, ts, now)
         record = self._record(order, order.status, qty, px, ts, now)
         record["f3"] = -qty  # nothing was left when it ended: the fold takes back what the fill frees once more
@@ -348,11 +347,11 @@ def _new_fills(order: Order, update: Update) -> Iterator[tuple[float, float]]:
     state, last = update.order, update.last_qty
     new = state.filled_qty - order.filled
     room = order.new.qty - order.filled
-    if abs(new) <= EPSILON or new * order.new.qty < 0.0 or abs(room) <= EPSILON:
+    if abs(new) <= DUST or new * order.new.qty < 0.0 or abs(room) <= DUST:
         return
-    own = last if last * new > 0.0 and abs(last) <= abs(new) + EPSILON else 0.0
+    own = last if last * new > 0.0 and abs(last) <= abs(new) + DUST else 0.0
     missed = new - own
-    if abs(missed) > EPSILON:
+    if abs(missed) > DUST:
         px = (state.avg_px * state.filled_qty - own * update.last_px - order.spent) / missed
         if not math.isfinite(px):  # the venue names no average: nothing to book it at, so it is asked for again
             return

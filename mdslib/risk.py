@@ -124,6 +124,8 @@ RISK = np.dtype(
 )
 
 
+# A kernel calls another in a statement by itself, never in a condition: so its text can be put in place of the call
+# (`mdslib.strategy.inline`).
 @jit_quiet
 def check_state(risk: Records, account: Records, k: int, qty: float) -> int:
     """Return the denial of the trading state alone."""

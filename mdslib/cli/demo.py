@@ -12,7 +12,6 @@ import typer
 if TYPE_CHECKING:
     from mdslib.table import MarketData
 
-KEYS = ("ALPACA_DATA_PUBLIC_KEY", "ALPACA_DATA_SECRET_KEY", "ALPACA_TRADE_PUBLIC_KEY", "ALPACA_TRADE_SECRET_KEY")
 AT_LEAST = 4.0  # s of real time that there must be for going flat before the close
 LONGEST = 3 * 3600.0  # s of the day; where it is played faster, there is no such time
 MADE_DATE = "2025-06-12"
@@ -39,6 +38,7 @@ def demo_command(
     from mdslib.live.plan import check_terms
     from mdslib.live.program import Request, trade
     from mdslib.sim import Exchange, SimOptions, load_script
+    from mdslib.units import KEYS
 
     script = load_script(faults) if faults else None
     lead = f"{max(300.0, AT_LEAST * speed):.0f}s"

@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mdslib.account import DUST
 from mdslib.clock import monotonic_ns
-from mdslib.desk import EPSILON, Order, control_record, mark_record
+from mdslib.desk import Order, control_record, mark_record
 from mdslib.errors import BrokerError, ModelRaised, SessionError
 from mdslib.events import Kind, Status, Verb
 from mdslib.live.batch import HALT, REDUCE
@@ -327,6 +328,6 @@ class Restart:
         for k, instrument in enumerate(engine.desk.instruments):
             ours = float(engine.opening[k]) + sum(o.filled for o in engine.desk.orders.values() if o.instrument == k)
             theirs = positions[instrument.symbol].qty if instrument.symbol in positions else 0.0
-            if abs(ours - theirs) > EPSILON:
+            if abs(ours - theirs) > DUST:
                 found.append((k, ours, theirs))
         return found

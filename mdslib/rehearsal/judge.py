@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
@@ -23,6 +22,7 @@ from mdslib.rehearsal.losses import (
 from mdslib.rehearsal.words import did, idle, seen, thrown
 from mdslib.sim import Script
 from mdslib.sim.faults import SEEN
+from mdslib.strictjson import dumps
 
 _NAMED = 3  # ids named in a reason
 _NEVER_CAME = re.compile(r"([\d,]+) of them never came")
@@ -91,7 +91,7 @@ class Row:
 
     def to_json(self) -> str:
         """Return it as one JSON object."""
-        return json.dumps(self.to_dict(), ensure_ascii=False)
+        return dumps(self.to_dict(), ensure_ascii=False)
 
 
 def judge(script: Script, evidence: Evidence, *, flat: bool = False, lives: int = 1, seconds: float = 0.0) -> Row:

@@ -17,8 +17,8 @@ from mdslib.rehearsal.case import Case
 from mdslib.rehearsal.evidence import read_evidence
 from mdslib.rehearsal.judge import Row, judge
 from mdslib.sim import Exchange
+from mdslib.units import KEYS
 
-KEYS = ("ALPACA_DATA_PUBLIC_KEY", "ALPACA_DATA_SECRET_KEY", "ALPACA_TRADE_PUBLIC_KEY", "ALPACA_TRADE_SECRET_KEY")
 ROW = "row.json"  # in a case's folder
 LIVES = 3  # a session that ends with code 4 is started again on its tape, as systemd does; so often at most
 PATIENCE = 120.0  # s after the day in which a session must have ended by itself

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 from mdslib.findings import counted
 from mdslib.rehearsal.judge import Row, Verdict
 from mdslib.rehearsal.losses import Books, Events
+from mdslib.strictjson import dumps
 
 YES, NO = 0, 1
 # The verdict first: the table is wider than a page.
@@ -69,7 +69,7 @@ class Table:
 
     def to_json(self) -> str:
         """Return it as one JSON object."""
-        return json.dumps(self.to_dict(), ensure_ascii=False)
+        return dumps(self.to_dict(), ensure_ascii=False)
 
 
 def cells(row: Row) -> tuple[str, ...]:

@@ -22,9 +22,9 @@ from mdslib.live.verdict import ExitCode
 from mdslib.rehearsal import Case, Row, Table, judge, play
 from mdslib.rehearsal.evidence import Evidence, read_evidence
 from mdslib.rehearsal.judge import Verdict, failed
-from mdslib.rehearsal.play import KEYS
 from mdslib.rehearsal.table import lines
 from mdslib.sim import Script, catalogue, parse_script
+from mdslib.units import KEYS
 
 SCRIPT = """
 about = "A cut, a lost answer, and a socket that is mute at the close."
