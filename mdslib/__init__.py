@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from mdslib.errors import MdsError
-from mdslib.events import Bar, OrderUpdate, Quote, Status, Timer, Trade
+from mdslib.events import Bar, Book, OrderUpdate, Quote, Status, Timer, Trade
 from mdslib.instruments import Instrument
 from mdslib.jit import jit, records
 from mdslib.strategy import (
@@ -63,6 +63,7 @@ __all__ = [
     "IOC",
     "Bar",
     "BeforeClose",
+    "Book",
     "Every",
     "Fees",
     "Instrument",

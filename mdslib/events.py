@@ -2,7 +2,8 @@
 
 Names, dtypes and units are written once, in this file. An event has three equal forms:
 
-* a **NamedTuple** of scalars, which a strategy's step receives (`Trade`, `Quote`, `Bar`, `Timer`, `OrderUpdate`);
+* a **NamedTuple** of scalars, which a strategy's step receives (`Trade`, `Quote`, `Bar`, `Timer`, `OrderUpdate`; a
+  `Book` holds arrays, and is shown at the end of a venue's message, not at every delta);
 * **columns**, one array a field, which research and the store use (`SCHEMAS`);
 * a **record** of 96 bytes (`RECORD`), which the feed writes, the tape keeps and the live fold reads.
 
@@ -151,6 +152,32 @@ class Bar(NamedTuple):
     volume: int
     trades: int
     vwap: float
+
+
+class Book(NamedTuple):
+    """The best levels of an order book after a message of the venue; a strategy says how many it wants.
+
+    The arrays are the loop's own: read them in the step, copy what is to be kept. All are of the length that the
+    strategy asked for; beyond the book's last level a price is nan and a size 0.
+
+    Attributes
+    ----------
+    ts_event : int
+        Venue time of the message, ns UTC.
+    instrument : int
+        Index of the instrument in the session's list.
+    bid, ask : array of float64, shape (depth,)
+        Prices in the instrument's currency, best first.
+    bid_size, ask_size : array of int64, shape (depth,)
+        Sizes in lots.
+    """
+
+    ts_event: int
+    instrument: int
+    bid: np.ndarray
+    bid_size: np.ndarray
+    ask: np.ndarray
+    ask_size: np.ndarray
 
 
 class Timer(NamedTuple):
@@ -341,6 +368,7 @@ EVENT_TYPES: dict[Kind, type[tuple[object, ...]]] = {
     Kind.TRADE: Trade,
     Kind.QUOTE: Quote,
     Kind.BAR: Bar,
+    Kind.BOOK_DELTA: Book,
     Kind.TIMER: Timer,
     Kind.UPDATE: OrderUpdate,
 }

@@ -13,6 +13,7 @@ from mdslib import calendar
 from mdslib.arguments import number, whole
 from mdslib.backtesting.daily import deciding_hours
 from mdslib.backtesting.result import Result
+from mdslib.book.seen import mend
 from mdslib.errors import ConfigError, DataError, ModelError, ModelRaised
 from mdslib.events import Kind
 from mdslib.instruments import Instrument, parse_instrument
@@ -32,9 +33,9 @@ from mdslib.matching import (
 from mdslib.memory import room
 from mdslib.protocols import Records
 from mdslib.risk import Limits, make_limits
-from mdslib.strategy.contract import Strategy
-from mdslib.strategy.cursor import new_cursor
-from mdslib.strategy.decide import DECISION, RETRY, Core, is_stuck, new_core
+from mdslib.strategy.contract import MARKET_KINDS, Strategy
+from mdslib.strategy.cursor import BY_DELTA, new_cursor
+from mdslib.strategy.decide import DECISION, RETRY, BookCore, Core, is_stuck, new_core
 from mdslib.strategy.discovery import find_model
 from mdslib.strategy.driver import load_driver, seems_plain, strategy_fingerprint
 from mdslib.strategy.fold import FREE, check_count, guarded, state_of
@@ -248,7 +249,7 @@ class _Run:
         self.strategy, self.params, self.data, self.cash = strategy, params, data, cash
         self.venue, self.rules, self.limits, self.flatten = venue, rules, limits, flatten
         kinds = {table.kind for table in data.tables}
-        match_on = next(kind for kind in (Kind.TRADE, Kind.QUOTE, Kind.BAR) if kind in kinds) if kinds else Kind.TRADE
+        match_on = next((kind for kind in MARKET_KINDS if kind in kinds), Kind.TRADE)
         self.market: Market = market_of(strategy, data, (*strategy.market_kinds, match_on))
         self.fingerprint = strategy_fingerprint(strategy)
         alpaca = rules is Rules.ALPACA
@@ -268,7 +269,8 @@ class _Run:
         self.driver = load_driver(strategy, self.shape, self.fingerprint)
         count = len(data.instruments)
         hours = deciding_hours(data, flatten=flatten is not None)
-        self.core: Core = new_core(data.instruments, limits, hours, cash=cash)
+        depth = strategy.depth if Kind.BOOK_DELTA in self.market.kinds else 0
+        self.core: Core | BookCore = new_core(data.instruments, limits, hours, cash=cash, depth=depth)
         self.state = state_of(strategy, params)
         self.books: Books = new_books(count, cash)
         most = max(0, self.market.count // 4 + ROOM) + MARGIN + 2 * count  # untouched pages cost nothing
@@ -331,6 +333,9 @@ class _Run:
                     self.cursor,
                 )
             )
+            if self.at["stopped"] >= BY_DELTA:
+                self._mend_book(int(self.at["stopped"]) - 1)
+                continue
             if self.at["stopped"] != 0:  # at an order that a driver for plain ones does not know
                 self.at["stopped"] = 0
                 self.shape = self.shape._replace(plain=False)
@@ -339,6 +344,14 @@ class _Run:
             if self.at["row"] >= end and (self.at["open"] == 0 or last == 0):
                 return
             self._grow()
+
+    def _mend_book(self, why: int) -> None:
+        """Make the books such that the delta at the cursor can be applied."""
+        assert isinstance(self.core, BookCore)
+        k, price, size = self.market.delta(int(self.at["row"]))
+        symbol = self.data.instruments[k].symbol
+        self.core = self.core.with_seen(mend(self.core.seen, why, k, price, size, symbol))
+        self.at["stopped"] = 0
 
     def _call(self, call: Any) -> None:
         try:

@@ -96,13 +96,13 @@ class OrderBook:
     def best_bid(self) -> float:
         """The highest bid, in currency; nan where there is none."""
         best = int(self.levels.state[0, kernels.BEST])
-        return math.nan if best == kernels.NONE else float(self._prices(np.array([best]))[0])
+        return math.nan if best == kernels.NONE else best * self._up / self._down
 
     @property
     def best_ask(self) -> float:
         """The lowest ask, in currency; nan where there is none."""
         best = int(self.levels.state[1, kernels.BEST])
-        return math.nan if best == kernels.NONE else float(self._prices(np.array([-best]))[0])
+        return math.nan if best == kernels.NONE else -best * self._up / self._down
 
     @property
     def crossed(self) -> bool:
@@ -156,7 +156,7 @@ class OrderBook:
             raise _bad_size(price, size)
         number = int(side == "ask")
         while kernels.set_level(self.levels, number, round(ticks), int(size)) == kernels.FULL:
-            self._grow()
+            self.levels = kernels.make_room(self.levels)
 
     def apply(self, records: Records) -> int:
         """Apply the BOOK_DELTA records of this book's instrument; others are passed over.
@@ -182,7 +182,7 @@ class OrderBook:
         while row < len(records):
             record = records[row]
             if why == kernels.FULL:
-                self._grow()
+                self.levels = kernels.make_room(self.levels)
             elif why == OFF_GRID:
                 raise self._off_grid(record["f0"].item())
             else:
@@ -192,11 +192,11 @@ class OrderBook:
 
     def top(self, count: int) -> Top:
         """Return the best `count` levels of each side, as copies."""
-        tick, size = np.zeros(count, np.int64), np.zeros(count, np.int64)
         sides: list[Any] = []
         for side in (kernels.BID, kernels.ASK):
-            found = int(kernels.top_levels(self.levels, side, tick, size))
-            sides += [self._prices(tick[:found]), size[:found].copy()]
+            price, size = np.zeros(count), np.zeros(count, np.int64)
+            found = int(kernels.top_levels(self.levels, side, float(self._up), float(self._down), price, size))
+            sides += [price[:found], size[:found]]
         return Top(*sides)
 
     def truncate(self, depth: int) -> None:
@@ -233,14 +233,6 @@ class OrderBook:
         self._tick = tick
         self._up, self._down = tick.as_integer_ratio()
         self._per_price = self._down / self._up
-
-    def _prices(self, ticks: Ints) -> Floats:
-        # Whole numbers divided once give the float nearest to the decimal price; `ticks * tick` would not.
-        prices: Floats = (ticks * self._up) / self._down
-        return prices
-
-    def _grow(self) -> None:
-        self.levels = kernels.make_room(self.levels)
 
     def _off_grid(self, price: float) -> DataError:
         if abs(price) * self._per_price >= MOST:

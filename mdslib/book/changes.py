@@ -69,7 +69,7 @@ def _changes(book: Levels, tick: Ints, size: Ints, flags: Array, first: int, see
         if seen.stale[2]:
             for side in (0, 1):
                 if seen.stale[side]:
-                    seen.held[side] = top_levels(book, side, seen.tick[side], seen.size)
+                    seen.held[side] = top_levels(book, side, 1.0, 1.0, seen.tick[side], seen.size)
                     seen.stale[side] = 0
             seen.stale[2] = 0
         if flag & _CLEAR:

@@ -170,7 +170,7 @@ def _tops(book: Levels, tick: Ints, size: Ints, flags: Array, at: Ints, ticks: A
             return False
         if flag & _LAST:
             for side in (0, 1):
-                top_levels(book, side, ticks[side, at[1]], sizes[side, at[1]])
+                top_levels(book, side, 1.0, 1.0, ticks[side, at[1]], sizes[side, at[1]])
             at[1] += 1
         at[0] += 1
     return True

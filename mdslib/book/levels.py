@@ -2,8 +2,11 @@
 
 A side is a ring of sizes by price tick around its best price, and a sorted list of the levels that lie farther off.
 Both sides are the same code: a level's *key* is its tick for a bid and minus its tick for an ask, so that the best
-level is the one with the largest key. In the ring a change costs one look-up. The ring follows the best price: levels
-that it leaves behind go to the list, and come back when the best price returns to them.
+level is the one with the largest key. Bids have the even side numbers, asks the odd ones: 0 and 1 are one book, and the
+same arrays may hold further ones, 2 and 3, and so on.
+
+In the ring a change costs one look-up. The ring follows the best price: levels that it leaves behind go to the list,
+and come back when the best price returns to them.
 
 Kernels trust what they are given; `mdslib.book.OrderBook` checks it.
 """
@@ -17,6 +20,7 @@ import numpy as np
 from mdslib.jit import jit, jit_hot
 
 Array = np.ndarray[Any, np.dtype[np.int64]]
+Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 NONE = -(2**62)  # the best key of an empty side
 BID, ASK = 0, 1
@@ -34,15 +38,15 @@ FULL = 1  # the list of far levels has no room: `make_room`, then call again
 
 
 class Levels(NamedTuple):
-    """A book's arrays; side 0 is bids, side 1 asks.
+    """The arrays of one book or of several; even sides are bids, odd ones asks.
 
     Attributes
     ----------
-    ring : array of int64, shape (2, window)
+    ring : array of int64, shape (sides, window)
         Size in lots at ``key & (window - 1)``; `window` is a power of two.
-    state : array of int64, shape (2, STATE)
+    state : array of int64, shape (sides, STATE)
         See the column names above.
-    far_key, far_size : array of int64, shape (2, capacity)
+    far_key, far_size : array of int64, shape (sides, capacity)
         Levels below the ring, by ascending key.
     """
 
@@ -52,12 +56,13 @@ class Levels(NamedTuple):
     far_size: Array
 
 
-def empty_levels(window: int, capacity: int) -> Levels:
-    """Return the arrays of an empty book; `window` must be a power of two."""
-    state = np.zeros((2, STATE), np.int64)
+def empty_levels(window: int, capacity: int, books: int = 1) -> Levels:
+    """Return the arrays of empty books; `window` must be a power of two."""
+    sides = 2 * books
+    state = np.zeros((sides, STATE), np.int64)
     state[:, BEST] = NONE
-    far = (2, capacity)
-    return Levels(np.zeros((2, window), np.int64), state, np.zeros(far, np.int64), np.zeros(far, np.int64))
+    far = (sides, capacity)
+    return Levels(np.zeros((sides, window), np.int64), state, np.zeros(far, np.int64), np.zeros(far, np.int64))
 
 
 def make_room(book: Levels) -> Levels:
@@ -72,7 +77,7 @@ def set_level(book: Levels, side: int, tick: int, size: int) -> int:
     """Give the level at `tick` of `side` the absolute `size` (0 deletes it); return DONE or FULL."""
     ring = book.ring
     state = book.state
-    key = tick if side == 0 else -tick
+    key = -tick if side & 1 else tick
     base = state[side, BASE]
     offset = key - base
     best = state[side, BEST]
@@ -318,25 +323,30 @@ def truncate_side(book: Levels, side: int, depth: int) -> None:
 
 
 @jit
-def top_levels(book: Levels, side: int, tick: Array, size: Array) -> int:
-    """Write the best levels, best first, into `tick` and `size`; return how many there were."""
+def top_levels(book: Levels, side: int, up: float, down: float, price: Floats, size: Array) -> int:
+    """Write the best levels, best first, into `price` and `size`; return how many there were.
+
+    A tick is ``up / down``, both whole: so divided once, a price is the float nearest to its decimal form.
+    """
     state = book.state
-    sign = 1 if side == 0 else -1
-    wanted = min(len(tick), count_levels(book, side))
+    wanted = min(len(price), count_levels(book, side))
+    if side & 1:
+        up = -up
     found = 0
     key = state[side, BEST]
     mask = book.ring.shape[1] - 1
     in_ring = min(wanted, state[side, COUNT])
     while found < in_ring:
-        if book.ring[side, key & mask] > 0:
-            tick[found] = sign * key
-            size[found] = book.ring[side, key & mask]
+        lots = book.ring[side, key & mask]
+        if lots > 0:
+            price[found] = key * up / down
+            size[found] = lots
             found += 1
         key -= 1
     at = state[side, TAIL]
     while found < wanted:
         at -= 1
-        tick[found] = sign * book.far_key[side, at]
+        price[found] = book.far_key[side, at] * up / down
         size[found] = book.far_size[side, at]
         found += 1
     return found

@@ -8,16 +8,31 @@ import numpy as np
 
 from mdslib.book.levels import BEST, DONE, NONE, Levels, clear_side, set_level, truncate_side
 from mdslib.events import BookFlag, Kind
-from mdslib.jit import borrow, jit
+from mdslib.jit import borrow, jit, jit_hot
 
 _DELTA, _ASK, _LAST, _CLEAR = int(Kind.BOOK_DELTA), int(BookFlag.ASK), int(BookFlag.LAST), int(BookFlag.CLEAR)
 
-# What stopped `apply_deltas`; 1 is `levels.FULL`.
+# What `set_price` answers beside `levels.DONE` and `levels.FULL`.
 OFF_GRID = 2
 BAD_SIZE = 3
 # A price on the grid is off it by rounding errors only: of the price, of the factor, and of their product.
 NEAR = 1e-15
 MOST = 2.0**53  # beyond it a float can't tell one tick from the next
+
+
+@jit_hot
+def set_price(book: Levels, side: int, price: float, size: int, per_price: float) -> int:
+    """Give the level at a price the absolute size (0 deletes it); return DONE, FULL, OFF_GRID or BAD_SIZE.
+
+    Unless it is DONE, nothing has changed.
+    """
+    exact = price * per_price
+    tick = np.rint(exact)
+    if not (abs(exact) < MOST and abs(exact - tick) <= NEAR * abs(exact)):
+        return OFF_GRID
+    if size < 0:
+        return BAD_SIZE
+    return set_level(book, side, int(tick), size)
 
 
 @jit
@@ -55,13 +70,7 @@ def apply_deltas(book: Levels, records: Any, first: int, per_price: float, depth
             clear_side(book, 0)
             clear_side(book, 1)
         else:
-            exact = record.f0 * per_price
-            tick = np.rint(exact)
-            if not (abs(exact) < MOST and abs(exact - tick) <= NEAR * abs(exact)):
-                return row, OFF_GRID
-            if record.i0 < 0:
-                return row, BAD_SIZE
-            answer = set_level(book, flags & _ASK, int(tick), record.i0)
+            answer = set_price(book, flags & _ASK, record.f0, record.i0, per_price)
             if answer != DONE:
                 return row, answer
             tally[0] += 1

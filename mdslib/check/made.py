@@ -1,7 +1,7 @@
 """Made events that a model is checked on: seeded, and with what real days hold too.
 
-Several trades share a millisecond, sizes are odd lots and round ones, quotes are one-sided at times, prices jump, and
-orders are filled, filled in parts, or rejected.
+Several trades share a millisecond, sizes are odd lots and round ones, quotes are one-sided at times, prices jump, a
+book's messages have several deltas and its side may be empty, and orders are filled, filled in parts, or rejected.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 
 from mdslib.calendar import Session
 from mdslib.errors import ModelRaised
-from mdslib.events import RECORD, SCHEMAS, Kind, Status, Verb
+from mdslib.events import RECORD, SCHEMAS, BookFlag, Kind, Status, Verb
 from mdslib.instruments import Instrument
 from mdslib.protocols import Records
 from mdslib.strategy import Every, Fold, Strategy
@@ -43,7 +43,7 @@ def made_data(strategy: Strategy, events: int, seed: int) -> MarketData:
     kinds = strategy.market_kinds or (Kind.TRADE,)
     instruments = tuple(Instrument(f"MADE{number}") for number in range(strategy.instruments))
     session = Session(DAY, OPEN, OPEN + _length(strategy), OPEN, OPEN + _length(strategy))
-    maker = {Kind.TRADE: _trades, Kind.QUOTE: _quotes, Kind.BAR: _bars}
+    maker = {Kind.TRADE: _trades, Kind.QUOTE: _quotes, Kind.BAR: _bars, Kind.BOOK_DELTA: _book_deltas}
     count = max(1, events // len(kinds))
     tables = []
     for kind in kinds:
@@ -109,6 +109,32 @@ def _bars(random: np.random.Generator, times: np.ndarray, which: np.ndarray) -> 
         "vwap": (high + low) / 200,
     }
     return from_columns(Kind.BAR, {"ts_event": times, "instrument": which, **prices, **told})
+
+
+def _book_deltas(random: np.random.Generator, times: np.ndarray, which: np.ndarray) -> Table:
+    """Return messages of one to four deltas of one instrument and time each; its first one begins with a CLEAR."""
+    count = len(times)
+    ends = random.random(count) < 0.4
+    ends[-1:] = True
+    last = np.flatnonzero(ends)
+    message = np.searchsorted(last, np.arange(count))
+    which = which[last][message]
+    first = np.r_[True, ends[:-1]]
+    imaged = np.unique(which[first], return_index=True)[1]
+    clear = np.zeros(count, bool)
+    clear[np.flatnonzero(first)[imaged]] = True
+    clear |= first & (random.random(count) < 0.001)
+    ask = random.random(count) < 0.5
+    cents = _walk(random, which) // 10 * 10 + np.where(ask, 1, -1) * random.integers(1, 30, count)
+    flags = ask * int(BookFlag.ASK) + ends * int(BookFlag.LAST)
+    columns = {
+        "ts_event": times[last][message],
+        "instrument": which,
+        "price": np.where(clear, np.nan, cents / 100),
+        "size": np.where(clear | (random.random(count) < 0.4), 0, _sizes(random, count)),
+        "flags": np.where(clear, int(BookFlag.CLEAR) + ends * int(BookFlag.LAST), flags).astype(np.uint8),
+    }
+    return from_columns(Kind.BOOK_DELTA, columns)
 
 
 def records_of(market: Market) -> Records:

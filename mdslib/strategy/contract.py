@@ -11,15 +11,23 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mdslib.errors import ModelError, did_you_mean
-from mdslib.events import Bar, Kind, OrderUpdate, Quote, Trade
+from mdslib.events import Bar, Book, Kind, OrderUpdate, Quote, Trade
 from mdslib.strategy.timers import BeforeClose, Every, TimerSpec, duration_ns
 
 Step = Callable[..., Any]
-EventKey = type[Trade] | type[Quote] | type[Bar] | type[OrderUpdate]
-KINDS: dict[object, Kind] = {Trade: Kind.TRADE, Quote: Kind.QUOTE, Bar: Kind.BAR, OrderUpdate: Kind.UPDATE}
+EventKey = type[Trade] | type[Quote] | type[Bar] | type[Book] | type[OrderUpdate]
+KINDS: dict[object, Kind] = {
+    Trade: Kind.TRADE,
+    Quote: Kind.QUOTE,
+    Bar: Kind.BAR,
+    Book: Kind.BOOK_DELTA,
+    OrderUpdate: Kind.UPDATE,
+}
+MARKET_KINDS = (Kind.TRADE, Kind.QUOTE, Kind.BAR, Kind.BOOK_DELTA)
 
 
 MAX_INSTRUMENTS = 200  # a close at the end of the day numbers its leg by the instrument, and a leg is one byte
+MAX_DEPTH = 1000  # levels of a book
 
 
 class NoParams(NamedTuple):
@@ -54,6 +62,8 @@ class Strategy:
     timers : list of (Every or BeforeClose, step function)
     orders_on_backfill : bool
         Its orders go out while a gap is being filled in, too.
+    depth : int
+        Levels of a side of an order book that its step sees.
     """
 
     name: str
@@ -67,6 +77,7 @@ class Strategy:
     file: str = ""
     line: int = 0
     orders_on_backfill: bool = False
+    depth: int = 10
 
     def on(self, event: EventKey | TimerSpec) -> Callable[[Step], Step]:
         """Add a step for another kind of event, or for a timer.
@@ -106,7 +117,7 @@ class Strategy:
         kind = KINDS.get(event) if isinstance(event, type) else None
         if kind is None:
             raise ModelError(
-                f"{where}: on= must be Trade, Quote, Bar, OrderUpdate, Every('1s') or BeforeClose('5m'),"
+                f"{where}: on= must be Trade, Quote, Bar, Book, OrderUpdate, Every('1s') or BeforeClose('5m'),"
                 f" received {event!r}"
             )
         if kind in self.steps:
@@ -115,8 +126,8 @@ class Strategy:
 
     @property
     def market_kinds(self) -> tuple[Kind, ...]:
-        """The kinds of market events that it takes, in the order TRADE, QUOTE, BAR."""
-        return tuple(kind for kind in (Kind.TRADE, Kind.QUOTE, Kind.BAR) if kind in self.steps)
+        """The kinds of market events that it takes, in the order TRADE, QUOTE, BAR, BOOK_DELTA."""
+        return tuple(kind for kind in MARKET_KINDS if kind in self.steps)
 
     def make_params(self, **values: Any) -> Any:
         """Return the parameters with some defaults replaced, converted to the declared types.
@@ -185,12 +196,13 @@ def strategy(
     state: Callable[[Any], Any] = no_state,
     instruments: int = 1,
     orders_on_backfill: bool = False,
+    depth: int = 10,
 ) -> Callable[[Step], Strategy]:
     """Declare a strategy.
 
     Parameters
     ----------
-    on : Trade, Quote, Bar, OrderUpdate, Every or BeforeClose
+    on : Trade, Quote, Bar, Book, OrderUpdate, Every or BeforeClose
         What the decorated step takes; add others with ``@name.on(...)``.
     params : type
         NamedTuple of int, float and bool fields with defaults.
@@ -201,6 +213,8 @@ def strategy(
     orders_on_backfill : bool
         Where a live feed had a gap, the missed events are filled in and reach the model, and its orders are denied as
         BACKFILL until the feed is whole again. True lets them through: late, on old prices.
+    depth : int
+        How many levels of each side a step on `Book` sees.
 
     Returns
     -------
@@ -230,6 +244,8 @@ def strategy(
         raise ModelError(f"strategy(instruments=...) must be from 1 to {MAX_INSTRUMENTS}, received {instruments!r}")
     if not callable(state):
         raise ModelError(f"strategy(state=...) must be a function of the parameters, received {state!r}")
+    if not isinstance(depth, int) or not 1 <= depth <= MAX_DEPTH:
+        raise ModelError(f"strategy(depth=...) must be from 1 to {MAX_DEPTH}, received {depth!r}")
     if inspect.isfunction(on):
         raise ModelError(f"strategy {on.__name__!r} does not say what it takes; write @strategy(on=Trade) above it")
 
@@ -245,6 +261,7 @@ def strategy(
             file=python.__code__.co_filename,
             line=python.__code__.co_firstlineno,
             orders_on_backfill=bool(orders_on_backfill),
+            depth=depth,
         )
         made._add(on, python)
         return made

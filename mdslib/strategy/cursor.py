@@ -11,7 +11,7 @@ CURSOR = np.dtype(
     [
         ("row", "<i8"),  # the next row
         ("decided", "<i8"),  # decisions written
-        ("stopped", "<i8"),  # 1: a row names an instrument that there is not, or an order is not plain
+        ("stopped", "<i8"),  # see below
         ("open", "<i8"),  # 1: an instant has to be ended
         ("ts", "<i8"),  # the time of that instant, ns
         ("submitted", "<i8"),  # decisions submitted to the venue
@@ -21,6 +21,10 @@ CURSOR = np.dtype(
     ]
 )
 
+
+# Why a driver stopped: a row names an instrument that there is not, or an order is not plain (1); a book delta could
+# not be applied, for the reason that `mdslib.book.seen.take_delta` gave (1 more than that).
+BY_DELTA = 2
 
 ROW, DECIDED, STOPPED = 0, 1, 2  # where they stand among the cursor's `numbers`
 

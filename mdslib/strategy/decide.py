@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mdslib.account import ACCOUNT, DUST, apply_fill, new_account
+from mdslib.book.seen import Seen, new_seen
 from mdslib.events import Status, TimeInForce, Verb
 from mdslib.instruments import Instrument
 from mdslib.jit import jit_hot, jit_inner, jit_quiet, records
@@ -72,8 +73,35 @@ class Core(NamedTuple):
     hours: np.ndarray  # int64, (sessions, 2)
 
 
-def new_core(instruments: Sequence[Instrument], limits: Limits | None, hours: np.ndarray, *, cash: float) -> Core:
-    """Return the state before the first event."""
+class BookCore(NamedTuple):
+    """A `Core` with the order books that a strategy sees; see `mdslib.book.seen.Seen`."""
+
+    account: Records
+    risk: Records
+    recent: np.ndarray
+    hours: np.ndarray
+    ring: np.ndarray
+    sides: np.ndarray
+    far_key: np.ndarray
+    far_size: np.ndarray
+    pairs: Records
+    prices: np.ndarray
+    sizes: np.ndarray
+
+    @property
+    def seen(self) -> Seen:
+        """The books."""
+        return Seen(*self[4:])
+
+    def with_seen(self, seen: Seen) -> BookCore:
+        """Return this core with other arrays of books."""
+        return BookCore(*self[:4], *seen)
+
+
+def new_core(
+    instruments: Sequence[Instrument], limits: Limits | None, hours: np.ndarray, *, cash: float, depth: int = 0
+) -> Core | BookCore:
+    """Return the state before the first event; with a `depth`, order books that show so many levels are part of it."""
     account = new_account(len(instruments), cash)
     for k, instrument in enumerate(instruments):
         for name, step in instrument.steps._asdict().items():
@@ -82,7 +110,8 @@ def new_core(instruments: Sequence[Instrument], limits: Limits | None, hours: np
     risk = records(1, RISK)
     recent = np.zeros(max(1, rate), np.int64)
     hours = np.ascontiguousarray(hours, np.int64).reshape(-1, 2)
-    return Core(account, risk, recent, hours)
+    core = Core(account, risk, recent, hours)
+    return BookCore(*core, *new_seen(len(instruments), depth)) if depth else core
 
 
 @jit_inner

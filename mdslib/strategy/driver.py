@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mdslib import matching
+from mdslib.book.seen import take_delta
 from mdslib.errors import ModelError
 from mdslib.events import EVENT_TYPES, SCHEMAS, Kind, OrderUpdate, Timer
 from mdslib.flat import Flat, jit_flat
@@ -74,6 +75,16 @@ class BarColumns(NamedTuple):
     vwap: Any
 
 
+class BookColumns(NamedTuple):
+    """Columns of book deltas, in the order that the kernel takes them."""
+
+    ts_event: Any
+    instrument: Any
+    price: Any
+    size: Any
+    flags: Any
+
+
 class TimerColumns(NamedTuple):
     """Columns of timers: time, which timer, how often it has fired."""
 
@@ -96,6 +107,7 @@ COLUMNS: dict[Kind, type[Any]] = {
     Kind.TRADE: TradeColumns,
     Kind.QUOTE: QuoteColumns,
     Kind.BAR: BarColumns,
+    Kind.BOOK_DELTA: BookColumns,
     Kind.TIMER: TimerColumns,
 }
 
@@ -118,13 +130,14 @@ def strategy_fingerprint(strategy: Strategy) -> str:
     timers = tuple((type(timer).__name__, timer[0]) for timer, _ in strategy.timers)
     kinds = tuple(int(kind) for kind in strategy.steps)
     fields = tuple((n, str(strategy.params.__annotations__[n])) for n in strategy.params._fields)
-    return fingerprint(functions, kinds, timers, fields, strategy.instruments, _kernels_mark())
+    sizes = strategy.instruments, strategy.depth if Kind.BOOK_DELTA in strategy.steps else 0
+    return fingerprint(functions, kinds, timers, fields, sizes, _kernels_mark())
 
 
 @functools.cache
 def _kernels_mark() -> str:
     """Return the fingerprint of the library's own kernels: they don't change while it runs, and a walk costs 1 ms."""
-    return fingerprint([*_kernels().values(), write_out], APART)
+    return fingerprint([*_kernels().values(), take_delta, write_out], APART)
 
 
 def _kernels() -> dict[str, Callable[..., Any]]:
@@ -224,7 +237,7 @@ def _marks_late(strategy: Strategy, shape: Shape, mark: str) -> bool:
     is decided, before orders are told, and at the end.
     """
     one = shape.single and not strategy.timers and len(shape.kinds) == 1 and shape.kinds[0] is marking_kind(strategy)
-    if not one or shape.marks or shape.kinds[0] is Kind.QUOTE:
+    if not one or shape.marks or shape.kinds[0] in (Kind.QUOTE, Kind.BOOK_DELTA):
         return False
     return not _mentions(strategy, mark, "last_px")
 
@@ -242,7 +255,7 @@ def _same_steps(module: ModuleType, strategy: Strategy) -> bool:
 
 def _names(strategy: Strategy, jit: Callable[..., Any]) -> dict[str, Any]:
     names: dict[str, Any] = _reached() | {"borrow": borrow, "int64": np.int64}
-    names |= {"hot": jit_inner, "apart": jit_flat, "Flat": Flat}
+    names |= {"hot": jit_inner, "apart": jit_flat, "Flat": Flat, "take_delta": take_delta}
     names |= {kind.__name__: kind for kind in (*EVENT_TYPES.values(), OrderUpdate, Timer)}
     names |= {f"step_{kind.name.lower()}": jit(step) for kind, step in strategy.steps.items()}
     names |= {f"step_timer_{i}": jit(step) for i, (_, step) in enumerate(strategy.timers)}

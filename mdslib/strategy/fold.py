@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from mdslib.book.seen import mend, with_capacity
 from mdslib.errors import DataError, ModelError, ModelRaised
 from mdslib.events import RECORD, Kind
 from mdslib.instruments import Instrument
@@ -18,8 +19,8 @@ from mdslib.memory import room
 from mdslib.protocols import Records
 from mdslib.risk import Limits, make_limits
 from mdslib.strategy.contract import MAX_INSTRUMENTS, Strategy
-from mdslib.strategy.cursor import DECIDED, ROW, STOPPED, new_cursor, numbers
-from mdslib.strategy.decide import DECISION, Core, new_core
+from mdslib.strategy.cursor import BY_DELTA, DECIDED, ROW, STOPPED, new_cursor, numbers
+from mdslib.strategy.decide import DECISION, BookCore, Core, new_core
 from mdslib.strategy.driver import load_driver, strategy_fingerprint
 from mdslib.strategy.market import Market, market_of
 from mdslib.strategy.shape import Shape
@@ -76,7 +77,8 @@ class Fold:
         self.limits = None if limits is None else make_limits(**limits._asdict())
         self.fingerprint = strategy_fingerprint(strategy)
         hours = np.zeros((0, 2), np.int64) if hours is None else hours
-        self.core: Core = new_core(self.instruments, self.limits, hours, cash=cash)
+        depth = strategy.depth if Kind.BOOK_DELTA in strategy.steps else 0
+        self.core: Core | BookCore = new_core(self.instruments, self.limits, hours, cash=cash, depth=depth)
         self._split = split_flips
         self._bounded = bounded
         self.state = state_of(strategy, self.params)
@@ -211,6 +213,7 @@ class Fold:
                     self._cursor,
                 ),
                 market.count,
+                market,
             )
         self._out = self._new_out(256)  # the old one is the caller's now
         return decisions
@@ -221,8 +224,8 @@ class Fold:
             f" {len(self.instruments)} ({', '.join(i.symbol for i in self.instruments)}), numbered from 0"
         )
 
-    def _drive(self, call: Any, count: int, arrived: Records | None = None, *, begun: bool = False) -> Records:
-        """Run a driver until it has taken `count` events, growing the room for decisions as it asks for it.
+    def _drive(self, call: Any, count: int, events: Records | Market, *, begun: bool = False) -> Records:
+        """Run a driver until it has taken `count` events, growing the room for what it asks for.
 
         Where it has `begun`, the first call has been made already.
         """
@@ -241,15 +244,30 @@ class Fold:
             begun = False
             if place[DECIDED]:
                 parts.append(self._out[: place[DECIDED]])
-            if place[STOPPED] and arrived is not None:
-                raise self._stranger(int(arrived[place[ROW]]["instrument"]))
+            if place[STOPPED] >= BY_DELTA:
+                if place[DECIDED]:
+                    parts[-1] = parts[-1].copy()  # the next call writes there
+                place[STOPPED] = self._mend_book(events, place[ROW], place[STOPPED] - 1)
+                continue
+            if place[STOPPED] and not isinstance(events, Market):
+                raise self._stranger(int(events[place[ROW]]["instrument"]))
             if place[ROW] >= count:
                 break
             self._out = self._new_out(4 * len(self._out))
         self.position += count
         if not parts:
             return self._nothing
-        return parts[0] if arrived is None and len(parts) == 1 else _joined(parts)
+        return parts[0] if isinstance(events, Market) and len(parts) == 1 else _joined(parts)
+
+    def _mend_book(self, events: Records | Market, row: int, why: int) -> int:
+        """Make the books such that the delta of event `row` can be applied; return that nothing stops the driver."""
+        assert isinstance(self.core, BookCore)
+        if isinstance(events, Market):
+            k, price, size = events.delta(row)
+        else:
+            k, price, size = (events[row][name].item() for name in ("instrument", "f0", "i0"))
+        self.core = self.core.with_seen(mend(self.core.seen, why, k, price, size, self.instruments[k].symbol))
+        return 0
 
     def _stopped(self, error: Exception, parts: list[Records]) -> Exception:
         """Return what a driver's error means; `parts` are the decisions of its earlier calls."""
@@ -286,6 +304,9 @@ class Fold:
                 f"the saved state is of fingerprint {name}, strategy {self.strategy.name!r} is {self.fingerprint};"
                 " fold the tape again with this code instead"
             )
+        if isinstance(self.core, BookCore):
+            _, (_, capacity), _ = arrays[len(_arrays(self.state)) + BookCore._fields.index("far_key")]
+            self.core = self.core.with_seen(with_capacity(self.core.seen, capacity))
         mine = (*_arrays(self.state), *self.core)
         if [(a.dtype.descr, a.shape) for a in mine] != [(descr, shape) for descr, shape, _ in arrays]:
             raise ModelError(

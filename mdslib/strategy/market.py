@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mdslib.errors import DataError
-from mdslib.events import SCHEMAS, Kind
+from mdslib.events import SCHEMAS, BookFlag, Kind
 from mdslib.memory import zeros
 from mdslib.strategy.contract import Strategy
 from mdslib.strategy.driver import COLUMNS, MarkColumns, TimerColumns, event_columns
@@ -46,6 +46,12 @@ class Market(NamedTuple):
     count: int  # type: ignore[assignment]  # hides tuple.count
     marks: bool = False
 
+    def delta(self, row: int) -> tuple[int, float, int]:
+        """Return instrument, price and size of the book delta that is event `row`."""
+        columns = self.columns[-len(self.kinds) :][self.kinds.index(Kind.BOOK_DELTA)]
+        row = int(self.row[row]) if len(self.row) else row
+        return int(columns.instrument[row]), float(columns.price[row]), int(columns.size[row])
+
 
 def hours_of(data: MarketData) -> np.ndarray:
     """Return the regular sessions of the data, int64 of shape (n, 2): open and close."""
@@ -79,6 +85,9 @@ def market_of(strategy: Strategy, data: MarketData, kinds: Sequence[Kind]) -> Ma
         raise DataError(
             f"strategy {strategy.name!r} has timers, but the data has no sessions; load it with mdslib.load"
         )
+    for table in tables:
+        if table.kind is Kind.BOOK_DELTA:
+            _check_images(table, data)
     columns = [_columns(table) for table in tables]
     times = [np.asarray(c.ts_event) for c in columns]
     codes = [int(table.kind) for table in tables]
@@ -94,6 +103,17 @@ def market_of(strategy: Strategy, data: MarketData, kinds: Sequence[Kind]) -> Ma
         codes.insert(0, int(Kind.GAP))
     kind, row, time = _merge(times, codes)
     return Market(tuple(t.kind for t in tables), tuple(columns), kind, row, time, len(time), bool(marks))
+
+
+def _check_images(table: Table, data: MarketData) -> None:
+    """Raise `DataError` where an instrument's book can't be rebuilt, since no image of it is among its deltas."""
+    for k, instrument in enumerate(data.instruments):
+        mine = table["instrument"] == k
+        if mine.any() and not (table["flags"][mine] & int(BookFlag.CLEAR)).any():
+            raise DataError(
+                f"the book deltas of {instrument.symbol} begin with no image of the book and hold none, so the book"
+                " can't be known; load from an earlier day on, or record in mode full, which begins each day with one"
+            )
 
 
 def _columns(table: Table) -> Any:

@@ -6,11 +6,10 @@ What happens on an event is written into each loop, not called; calls of kernels
 
 from __future__ import annotations
 
+from mdslib.book.seen import Seen
 from mdslib.events import Kind, Status
 from mdslib.strategy.contract import Strategy
 from mdslib.strategy.shape import Shape
-
-MARKET = (Kind.TRADE, Kind.QUOTE, Kind.BAR)
 
 # For each market kind: the event's fields after (ts_event, instrument), and where a record carries them.
 FIELDS: dict[Kind, tuple[tuple[str, str], ...]] = {
@@ -25,8 +24,9 @@ FIELDS: dict[Kind, tuple[tuple[str, str], ...]] = {
         ("trades", "i1"),
         ("vwap", "f4"),
     ),
+    Kind.BOOK_DELTA: (("price", "f0"), ("size", "i0"), ("flags", "flag")),
 }
-CLASS = {Kind.TRADE: "Trade", Kind.QUOTE: "Quote", Kind.BAR: "Bar"}
+CLASS = {Kind.TRADE: "Trade", Kind.QUOTE: "Quote", Kind.BAR: "Bar", Kind.BOOK_DELTA: "Book"}
 # How a loop reads one field of the event at hand.
 COLUMN = "{name}_{c}[{i}]"
 SLOT = "r.{slot}"
@@ -72,7 +72,7 @@ by_limits(account, risk, recent, hours, limits, out, n)
 
 
 def marking_kind(strategy: Strategy) -> Kind | None:
-    """Return the kind that marks last prices: trades where the model takes them, else quotes, else bars."""
+    """Return the kind that marks last prices: trades where the model takes them, else quotes, bars, books."""
     return next(iter(strategy.market_kinds), None)
 
 
@@ -113,26 +113,49 @@ def _legs(shape: Shape, seq: str, ts: str, k: str, after: str, mark: str = "") -
     return text + indent(after, 4)
 
 
-def take(strategy: Strategy, kind: Kind, shape: Shape, seq: str, after: str, **read: str) -> str:
-    """Write what one market event does: mark its price, run its step, decide its legs."""
+def core_names(shape: Shape) -> str:
+    """Return the names of a core's arrays, in their order; the books that a strategy sees are part of it."""
+    names = ["account", "risk", "recent", "hours"]
+    return ", ".join(names + (list(Seen._fields) if Kind.BOOK_DELTA in shape.kinds else []))
+
+
+def take(strategy: Strategy, kind: Kind, shape: Shape, seq: str, after: str, match: str = "", **read: str) -> str:
+    """Write what one market event does: match, mark its price, run its step, decide its legs."""
     form = read.pop("form")
     ts = form.format(name="ts_event", slot="ts_event", **read)
     k = "0" if shape.single else f"int({form.format(name='instrument', slot='instrument', **read)})"
     values = {name: form.format(name=name, slot=slot, **read) for name, slot in FIELDS[kind]}
     text, mark = ("", "") if shape.single else (f"k = {k}\n", "")
     k = "0" if shape.single else "k"
+    told = ", ".join(values.values())
+    if kind is Kind.BOOK_DELTA:
+        told = ", ".join(f"{what}[{k}, {side}]" for side in (0, 1) for what in ("prices", "sizes"))
+        values = {"bid": f"prices[{k}, 0, 0]", "ask": f"prices[{k}, 1, 0]"} | values
+    body = match
     if kind is marking_kind(strategy):
-        if kind is Kind.QUOTE:
+        if kind in (Kind.QUOTE, Kind.BOOK_DELTA):
             bid, ask = values["bid"], values["ask"]
-            text += f"if {bid} == {bid} and {ask} == {ask}:\n    account[{k}].last_px = ({bid} + {ask}) * 0.5\n"
+            body += f"if {bid} == {bid} and {ask} == {ask}:\n    account[{k}].last_px = ({bid} + {ask}) * 0.5\n"
         else:
             mark = f"account[{k}].last_px = {values['price' if kind is Kind.TRADE else 'close']}"
-            text += "" if shape.late else mark + "\n"
+            body += "" if shape.late else mark + "\n"
     if kind in strategy.steps:
-        event = f"{CLASS[kind]}({ts}, {k}, {', '.join(values.values())})"
-        text += f"answer = step_{kind.name.lower()}({event}, state, account, p)\n"
-        text += _legs(shape, seq, ts, k, after, mark if shape.late else "")
-    return text
+        body += f"answer = step_{kind.name.lower()}({CLASS[kind]}({ts}, {k}, {told}), state, account, p)\n"
+        body += _legs(shape, seq, ts, k, after, mark if shape.late else "")
+    if kind is Kind.BOOK_DELTA:
+        arrays, row = ", ".join(Seen._fields), ", ".join(values[name] for name, _ in FIELDS[kind])
+        return text + _TAKE_DELTA.format(arrays=arrays, k=k, row=row) + indent(body or "pass\n", 4)
+    return text + body
+
+
+# A delta that can't be applied is looked at by who called, and then taken again: see `mdslib.book.seen.mend`.
+_TAKE_DELTA = """\
+shown = take_delta({arrays}, {k}, {row})
+if shown > 0:
+    at.stopped = 1 + shown
+    return
+if shown < 0:
+"""
 
 
 def take_timer(strategy: Strategy, shape: Shape, seq: str, after: str, form: str, **read: str) -> str:
@@ -169,13 +192,13 @@ def take_update(strategy: Strategy, shape: Shape) -> str:
     return text
 
 
-def row(strategy: Strategy, kind: Kind, shape: Shape, c: str, i: str, after: str) -> str:
-    """Write the taking of row `i` of the columns at place `c`."""
+def row(strategy: Strategy, kind: Kind, shape: Shape, c: str, i: str, after: str, match: str = "") -> str:
+    """Write the taking of row `i` of the columns at place `c`; `match` comes before its step."""
     if kind is Kind.GAP:
         return _TAKE_MARK.format(c=c, i=i, gap=int(Kind.GAP), resync=int(Kind.RESYNC))
     if kind is Kind.TIMER:
         return take_timer(strategy, shape, "g", after, COLUMN, c=c, i=i)
-    return take(strategy, kind, shape, "g", after, form=COLUMN, c=c, i=i)
+    return take(strategy, kind, shape, "g", after, match, form=COLUMN, c=c, i=i)
 
 
 def dispatch(rows: list[tuple[Kind, str]]) -> str:

@@ -9,13 +9,17 @@ from __future__ import annotations
 from mdslib.events import Kind, Status, TimeInForce
 from mdslib.strategy.contract import Strategy
 from mdslib.strategy.shape import Shape
-from mdslib.strategy.source import columns, dispatch, indent, last_mark, places, row
+from mdslib.strategy.source import columns, core_names, dispatch, indent, last_mark, places, row
 
 # ask, bid, low, high of a row, for matching; then the price that marks the venue's books
 PRICES = {
     Kind.TRADE: ("price_{c}[{i}]",) * 5,
     Kind.QUOTE: ("ask_{c}[{i}]", "bid_{c}[{i}]", "ask_{c}[{i}]", "bid_{c}[{i}]", "(ask_{c}[{i}] + bid_{c}[{i}]) * 0.5"),
     Kind.BAR: ("open_{c}[{i}]", "open_{c}[{i}]", "low_{c}[{i}]", "high_{c}[{i}]", "close_{c}[{i}]"),
+    Kind.BOOK_DELTA: (
+        *("prices[{k}, 1, 0]", "prices[{k}, 0, 0]") * 2,
+        "(prices[{k}, 0, 0] + prices[{k}, 1, 0]) * 0.5",
+    ),
 }
 _FULL = "at.decided > most_decided or at.filled + 2 * count[0] > most_filled or count[0] > most_working"
 
@@ -23,7 +27,7 @@ _FULL = "at.decided > most_decided or at.filled + 2 * count[0] > most_filled or 
 _HEAD = f"""\
 @njit(cache=True, nogil=True, pipeline_class=Flat)
 def backtest_columns(market, time, kind, row, end, last, state, core, p, limits, venue, books, out, fills, cursor):
-    account, risk, recent, hours = borrow(core)
+    {{core}} = borrow(core)
     work, count, venue_account = borrow(books)
     state, out, fills, at = borrow(state), borrow(out), borrow(fills), borrow(cursor)[0]
 {{columns}}    most_decided = len(out) - 64 - 2 * len(account)
@@ -103,20 +107,20 @@ _END_DAY = f"""\
 """
 _GO_FLAT = f"""\
 {_ENTRY}def go_flat(core, limits, row, ts, out, cursor):
-    account, risk, recent, hours = borrow(core)
+    {{core}} = borrow(core)
     out, at = borrow(out), borrow(cursor)[0]
     at.decided = flatten(account, risk, recent, hours, limits, row, ts, out, at.decided)
 
 
 {_ENTRY}def go_on(core):
-    account, risk, recent, hours = borrow(core)
+    {{core}} = borrow(core)
     resume(account, risk)
 """
 
 
 def backtest(strategy: Strategy, shape: Shape) -> list[str]:
     """Write the loop with matching over columns, and what happens between events; what is not called costs nothing."""
-    return [_loop(strategy, shape), _END_DAY, *([_GO_FLAT] if shape.flatten else [])]
+    return [_loop(strategy, shape), _END_DAY, *([_GO_FLAT.format(core=core_names(shape))] if shape.flatten else [])]
 
 
 def _loop(strategy: Strategy, shape: Shape) -> str:
@@ -124,6 +128,7 @@ def _loop(strategy: Strategy, shape: Shape) -> str:
     rows = [(kind, _row(strategy, shape, kind, c, i)) for kind, c, i in held]
     ts = "ts_event_0[g]" if len(held) == 1 else "time[g]"
     head = _HEAD.format(
+        core=core_names(shape),
         columns=indent(columns(held), 4),
         ts=ts,
         mark=indent(last_mark(shape, "g"), 12),
@@ -163,14 +168,14 @@ def _settle(strategy: Strategy, shape: Shape) -> str:
 
 def _row(strategy: Strategy, shape: Shape, kind: Kind, c: str, i: str) -> str:
     """Write what happens on one row: match, take, note what was decided."""
-    text = _match(shape, kind, c, i) if kind is shape.match_on else ""
+    match = _match(shape, kind, c, i) if kind is shape.match_on else ""
     after = f"busy = True\nat.open = 1\nat.ts = ts_event_{c}[{i}]\n"
-    return text + row(strategy, kind, shape, c, i, after)
+    return row(strategy, kind, shape, c, i, after, match)
 
 
 def _match(shape: Shape, kind: Kind, c: str, i: str) -> str:
     k = "0" if shape.single else f"int(instrument_{c}[{i}])"
-    ask, bid, low, high, mark = (price.format(c=c, i=i) for price in PRICES[kind])
+    ask, bid, low, high, mark = (price.format(c=c, i=i, k=k) for price in PRICES[kind])
     text = f"""\
 if busy and count[0] > 0:
     told = at.filled

@@ -6,12 +6,12 @@ Room: a row writes at most 4 decisions; going flat writes one an instrument.
 from __future__ import annotations
 
 from mdslib.events import Kind
-from mdslib.strategy.contract import Strategy
+from mdslib.strategy.contract import MARKET_KINDS, Strategy
 from mdslib.strategy.shape import Shape
 from mdslib.strategy.source import (
-    MARKET,
     SLOT,
     columns,
+    core_names,
     dispatch,
     indent,
     last_mark,
@@ -24,7 +24,7 @@ from mdslib.strategy.source import (
 _FOLD_HEAD = """\
 @njit(cache=True, nogil=True, pipeline_class=Flat)
 def {signature}:
-    account, risk, recent, hours = borrow(core)
+    {core} = borrow(core)
     state, out, at = borrow(state), borrow(out), borrow(cursor)[0]
 {columns}    room = len(out) - 64 - 2 * len(account)
     for g in range(at.row, {end}):
@@ -38,7 +38,8 @@ def folds(strategy: Strategy, shape: Shape) -> list[str]:
     signature = "fold_columns(market, kind, row, end, state, core, p, limits, out, cursor)"
     held = places(strategy, shape)
     rows = [(kind, row(strategy, kind, shape, c, i, _FULL)) for kind, c, i in held]
-    text = _FOLD_HEAD.format(signature=signature, columns=indent(columns(held), 4), end="end") + dispatch(rows)
+    head = {"signature": signature, "core": core_names(shape)}
+    text = _FOLD_HEAD.format(**head, columns=indent(columns(held), 4), end="end") + dispatch(rows)
     text += indent(last_mark(shape, "end"), 4) + "    at.row = end\n"
     return [text, _fold_records(strategy, shape._replace(single=False, late=False))]
 
@@ -46,7 +47,7 @@ def folds(strategy: Strategy, shape: Shape) -> list[str]:
 def _fold_records(strategy: Strategy, shape: Shape) -> str:
     signature = "fold_records(records, state, core, p, limits, out, cursor)"
     text = (
-        _FOLD_HEAD.format(signature=signature, columns="", end="len(records)")
+        _FOLD_HEAD.format(signature=signature, core=core_names(shape), columns="", end="len(records)")
         + "        r = records[g]\n        what = r.kind\n"
         f"        if r.instrument >= len(account) and ({_READ}):\n"
         "            at.stopped = 1\n            return\n"
@@ -74,9 +75,9 @@ def _fold_records(strategy: Strategy, shape: Shape) -> str:
 
 
 # The records whose instrument the fold looks at.
-_READ = " or ".join(f"what == {int(k)}" for k in (*MARKET, Kind.UPDATE, Kind.EXPIRED, Kind.OPENING, Kind.STATUS)) + (
-    f" or (what == {int(Kind.DENIED)} and r.code >= 256)"
-)
+_READ = " or ".join(
+    f"what == {int(k)}" for k in (*MARKET_KINDS, Kind.UPDATE, Kind.EXPIRED, Kind.OPENING, Kind.STATUS)
+) + (f" or (what == {int(Kind.DENIED)} and r.code >= 256)")
 
 _OWN_RECORDS = """\
         {word} what == {update}:

@@ -87,7 +87,7 @@ class Bare(NamedTuple):
         (lambda: strategy(step), "strategy 'step' does not say what it takes; write @strategy"),  # type: ignore[arg-type]
         (
             lambda: declared(on="trade"),
-            r"strategy 'step', step 'step': on= must be Trade, Quote, Bar, OrderUpdate, Every\('1s'\) or"
+            r"strategy 'step', step 'step': on= must be Trade, Quote, Bar, Book, OrderUpdate, Every\('1s'\) or"
             r" BeforeClose\('5m'\), received 'trade'",
         ),
         (lambda: declared(on=[Trade, Quote]), "on= must be Trade, Quote, Bar, .* received .<class"),
