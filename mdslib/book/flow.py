@@ -111,7 +111,7 @@ def order_flow(
     >>> from mdslib.store.madebook import made_books
     >>> flow = order_flow(made_books(messages=500), levels=3, every="1h")
     >>> flow["bid"]["market"].round(0).iloc[1].to_dict()
-    {1: 8019.0, 2: 8685.0, 3: 0.0}
+    {1: 8289.0, 2: 22374.0, 3: 0.0}
     """
     levels = whole("order_flow(levels=...)", levels, 1, _MOST_LEVELS)
     interval = None if every is None else _nanoseconds("every", every)

@@ -137,7 +137,7 @@ def tops(data: MarketData, levels: int = 10, *, instrument: str | int | None = N
     >>> from mdslib.store.madebook import made_books
     >>> best = tops(made_books(messages=500), levels=3)
     >>> best, best.spread.mean().item(), best.order_flow_imbalance()[:3].tolist()
-    (Tops(500 messages, 3 levels), 9.793, [0, -5700000, 0])
+    (Tops(500 messages, 3 levels), 2.338, [0, -5700000, 0])
     """
     levels = whole("tops(levels=...)", levels, 1, _MOST_LEVELS)
     rows = book_rows(data, instrument)
@@ -205,7 +205,7 @@ def book_at(data: MarketData, time: str | datetime.datetime | int, *, instrument
     >>> from mdslib.store.madebook import made_books
     >>> book = book_at(made_books(messages=500), "2025-06-12 12:00")
     >>> book, book.top(2).bid.tolist()
-    (OrderBook(16 bids up to 89996.5, 14 asks from 90012.5), [89996.5, 89996.0])
+    (OrderBook(22 bids up to 90000.5, 18 asks from 90003.0), [90000.5, 90000.0])
     """
     until = _moment(time)
     rows = book_rows(data, instrument)

@@ -73,7 +73,7 @@ def made_books(
     --------
     >>> day = made_books(messages=500)
     >>> day
-    MarketData(BTC/USD: 122 trades, 695 book deltas; 2025-06-12)
+    MarketData(BTC/USD: 139 trades, 696 book deltas; 2025-06-12)
     >>> float(day.trades["price"][0]), int(day.book_deltas["flags"][0])  # the first row is a CLEAR of a snapshot
     (89999.5, 12)
     """
@@ -145,7 +145,9 @@ class _Book:
         if what < _IMPROVES and self.best(1) - self.best(0) > _STEP:
             # Back towards the start, so that the price does not wander off.
             side = int(self.best(0) + self.best(1) > 2 * _START + int((next(self.chance) - 0.5) * 80 * _STEP))
-            return [self.put(side, self.best(side) - _away(side) * _STEP, self.size())], []
+            steps = (self.best(1) - self.best(0)) // _STEP - 1  # free places; a wide spread closes faster than it opens
+            nearer = 1 + int(next(self.chance) * steps / 2)
+            return [self.put(side, self.best(side) - _away(side) * nearer * _STEP, self.size())], []
         levels = self.sides[side]
         place = self.best(side) + _away(side) * _STEP * int(next(self.chance) ** 2 * _DEPTH)
         if what < _REMOVES and len(levels) > _FEWEST and place in levels:

@@ -46,6 +46,11 @@ def test_the_same_arguments_make_the_same_bytes_and_another_seed_or_pair_other_o
     assert not first.tables[1].equals(made_books(pairs="ETH/USD", messages=300).tables[1])
 
 
+def test_the_spread_does_not_widen_through_the_day(day: MarketData) -> None:
+    spreads = [min(asks) - max(bids) for bids, asks in books(day, 0).values()]
+    assert np.mean(spreads[-1_000:]) < 2 * np.mean(spreads[500:1_500]) < 10.0
+
+
 @pytest.mark.parametrize("pair", [0, 1])
 def test_a_book_begins_with_an_image_and_is_never_crossed_or_without_a_side(day: MarketData, pair: int) -> None:
     found = books(day, pair)
