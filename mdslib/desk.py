@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import math
 import struct
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ from mdslib.account import DUST
 from mdslib.events import RECORD, TERMINAL, Kind, Status, TimeInForce, Verb
 from mdslib.instruments import Instrument
 from mdslib.orderid import client_order_id
-from mdslib.protocols import NewOrder, OrderState, Records, Update
+from mdslib.protocols import NewOrder, OrderState, Position, Records, Update
 from mdslib.risk import Denial
 
 BY_DESK = 256  # added to the reason of a DENIED record where the desk spoke, not the fold
@@ -87,6 +87,18 @@ class Intents(NamedTuple):
     orders: list[Order]
     cancels: list[Order]
     denials: list[Denied]
+
+
+class Apart(NamedTuple):
+    """A position that differs, in units."""
+
+    instrument: int
+    symbol: str
+    ours: float
+    theirs: float
+
+    def __str__(self) -> str:
+        return f"position of {self.symbol}: ours {self.ours:+g}, the venue's {self.theirs:+g}"
 
 
 class Desk:
@@ -213,6 +225,23 @@ class Desk:
             return np.zeros(0, RECORD)
         order.venue_order_id = order.venue_order_id or update.order.venue_order_id
         return _stacked(self._changes(order, update, now))
+
+    def apart(self, opening: np.ndarray, positions: Mapping[str, Position]) -> list[Apart]:
+        """Return where the opening positions and our fills are not what the venue holds.
+
+        Parameters
+        ----------
+        opening : numpy.ndarray, shape (instruments,)
+            Units, signed.
+        positions : mapping of str to Position
+            The venue's.
+        """
+        ours = opening.astype(np.float64)
+        for order in self.orders.values():
+            ours[order.instrument] += order.filled
+        theirs = [positions[i.symbol].qty if i.symbol in positions else 0.0 for i in self.instruments]
+        both = zip(self.instruments, ours.tolist(), theirs, strict=True)
+        return [Apart(k, i.symbol, a, b) for k, (i, a, b) in enumerate(both) if abs(a - b) > DUST]
 
     def successor_of(self, state: OrderState) -> Order | None:
         """Return the order of ours that somebody has replaced, of which a message of the venue tells.

@@ -139,3 +139,15 @@ def parse_client_order_id(text: str) -> OrderKey | None:
     except ValueError:  # digits that are no date: not one of ours
         return None
     return OrderKey(date, run, int(seq), int(leg), int(attempt))
+
+
+def decision_of(text: str) -> tuple[int, int]:
+    """Return the decision (sequence, leg) that an id names; (0, 0), which is none, for an order that is not mdslib's.
+
+    Examples
+    --------
+    >>> decision_of("mds-20131008-vygjygqjjkja-1234-1-2"), decision_of("61e69015")
+    ((1234, 1), (0, 0))
+    """
+    key = parse_client_order_id(text)
+    return (key.seq, key.leg) if key is not None else (0, 0)

@@ -16,7 +16,7 @@ from mdslib.desk import BY_DESK, Desk, Order
 from mdslib.events import Kind, Status, TimeInForce, Verb
 from mdslib.instruments import Instrument
 from mdslib.orderid import parse_client_order_id
-from mdslib.protocols import OrderState, Records, Update
+from mdslib.protocols import NewOrder, OrderState, Position, Records, Update
 from mdslib.risk import Denial
 from mdslib.strategy.decide import DECISION, book, reserve
 
@@ -496,3 +496,18 @@ def test_a_tape_tells_which_orders_were_withheld_denied_or_to_be_canceled(desk: 
     assert (limit.new.limit, limit.new.time_in_force, limit.cancel_wanted) == (101.0, TimeInForce.GTC, True)
     assert not limit.cancel_asked, "whether the call was made is not on the tape: it is made again"
     assert (stopped.seq, stopped.status, stopped.cancel_wanted) == (12, Status.CANCELED, False)
+
+
+def test_positions_that_differ_from_the_opening_ones_and_our_fills_are_named_and_dust_is_none() -> None:
+    desk = Desk("PA1", "run", datetime.date(2013, 10, 8), [Instrument("SPY"), Instrument("BAC"), Instrument("X")])
+    for k, filled in ((0, 5.0), (0, -2.0), (1, 0.3)):
+        desk.orders[f"{k}{filled}"] = Order(
+            NewOrder(f"{k}{filled}", "", filled, math.nan, TimeInForce.DAY), k, 1, 0, filled=filled
+        )
+    held = {"SPY": Position("SPY", 3.0, 9.0), "BAC": Position("BAC", 0.1 + 0.2, 9.0)}
+    assert desk.apart(np.zeros(3), held) == []
+    found = desk.apart(np.array([1.0, 0.0, -2.0]), held)
+    assert [str(each) for each in found] == [
+        "position of SPY: ours +4, the venue's +3",
+        "position of X: ours -2, the venue's +0",
+    ]

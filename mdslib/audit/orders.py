@@ -9,7 +9,7 @@ from mdslib.account import DUST
 from mdslib.audit.decisions import BY_DESK
 from mdslib.audit.report import AuditReport, Finding, Outcome
 from mdslib.events import Kind, Status, Verb
-from mdslib.orderid import client_order_id, parse_client_order_id, run_hash
+from mdslib.orderid import client_order_id, decision_of, parse_client_order_id, run_hash
 from mdslib.protocols import OrderState, Records
 from mdslib.tape import TapeHeader
 
@@ -59,7 +59,7 @@ def compare_orders(records: Records, header: TapeHeader, orders: Iterable[OrderS
             doubled.append(order.client_order_id)
         there[order.client_order_id] = order
     excused = _may_be_absent(records)
-    missing = [name for name in told if name not in there and _decision(name) not in excused]
+    missing = [name for name in told if name not in there and decision_of(name) not in excused]
     foreign = [name for name in there if name not in told]
     unequal = [
         name
@@ -77,11 +77,6 @@ def compare_orders(records: Records, header: TapeHeader, orders: Iterable[OrderS
         "; ".join([same, *wrong]) if wrong else f"{same}, each once",
     )
     return AuditReport("", (first, _fills(records, there)))
-
-
-def _decision(name: str) -> tuple[int, int]:
-    key = parse_client_order_id(name)
-    return (key.seq, key.leg) if key else (0, 0)
 
 
 def _may_be_absent(records: Records) -> set[tuple[int, int]]:

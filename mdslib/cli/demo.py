@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -37,13 +37,14 @@ def demo_command(
     from mdslib.clock import wall_ns
     from mdslib.live.plan import check_terms
     from mdslib.live.program import Request, trade
+    from mdslib.rehearsal.case import local_parameters
     from mdslib.sim import Exchange, SimOptions, load_script
     from mdslib.units import KEYS
 
     script = load_script(faults) if faults else None
     lead = f"{max(300.0, AT_LEAST * speed):.0f}s"
     options = SimOptions(mode="fast", speed=speed, rules=rules, batch=100, faults=script)
-    asked = _parameters("http://127.0.0.1", [symbol], end_of_day, {"no_limits": no_limits})
+    asked = local_parameters("http://127.0.0.1", [symbol], end_of_day, {"no_limits": no_limits})
     terms = check_terms(model, **asked)
     market = lean_day(data, symbol, date) if data else made(symbol, date)
     day = market.sessions[0]
@@ -55,27 +56,10 @@ def demo_command(
         _say(f"local exchange at {exchange.url}, rules {rules}")
         symbols = [instrument.symbol for instrument in market.instruments]
         session = {"no_limits": no_limits, "flatten_before": lead if AT_LEAST * speed < LONGEST else "5m"}
-        parameters = _parameters(exchange.url, symbols, end_of_day, session)
+        parameters = local_parameters(exchange.url, symbols, end_of_day, session)
         code = trade(Request(model=model, parameters=parameters, date=str(day.date), run_dir=run_dir), _say)
     _say(f"the day's files: {run_dir}")
     return int(code)
-
-
-def _parameters(url: str, symbols: list[str], end_of_day: str, options: dict[str, Any]) -> dict[str, Any]:
-    """Return the notebook's parameters of a session at a local exchange."""
-    stream = url.replace("http", "ws", 1)
-    return {
-        "params": {},
-        "symbols": symbols,
-        "feed": "iex",
-        "data_stream_url": stream,
-        "data_url": url,
-        "trade_url": url,
-        "exchange": "NYSE",
-        "limits": {},
-        "end_of_day": end_of_day,
-        "options": {"time_url": f"{stream}/sim/time", **options},
-    }
 
 
 def made(symbol: str, date: str, trades: int = MADE_TRADES) -> MarketData:

@@ -90,15 +90,16 @@ def _cases(
 ) -> list[Case]:  # fmt: skip
     """Return the cases, after checking all of what was asked for."""
     from mdslib.cli.assignments import parse_assignments
-    from mdslib.cli.demo import _parameters, lean_day, made
+    from mdslib.cli.demo import lean_day, made
     from mdslib.clock import wall_ns
     from mdslib.live.plan import check_terms
     from mdslib.rehearsal import Case
+    from mdslib.rehearsal.case import local_parameters
     from mdslib.sim import SimOptions
 
     SimOptions(mode="fast", speed=speed, rules=rules)
     params = parse_assignments(assignments)
-    terms = check_terms(model, **_parameters("http://127.0.0.1", [symbol], end_of_day, {}) | {"params": params})
+    terms = check_terms(model, **local_parameters("http://127.0.0.1", [symbol], end_of_day, {}, params))
     market = lean_day(data, symbol, date) if data else made(symbol, date, trades)
     name = f"{market.sessions[0].date}-{terms.strategy.name}-{wall_ns() // 1_000_000_000}"
     folder = (runs / "rehearsal" / name).absolute()

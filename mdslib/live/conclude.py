@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mdslib.account import DUST
 from mdslib.audit.report import AuditReport, Finding, Outcome
 from mdslib.errors import BrokerError, CredentialError, FeedError, MdsError, ModelError, ModelRaised
 from mdslib.live.closeout import Closeout, named
@@ -42,13 +41,9 @@ def books(broker: Broker, engine: Engine, opening_cash: float) -> AuditReport:
         asked = Finding("books", Outcome.NOT_COMPARABLE, f"the venue's books could not be read: {error}")
         return AuditReport("", (_working(closeout, None), asked))
     engine.progress()
-    found = []
-    for k, instrument in enumerate(engine.fold.instruments):
-        ours = float(engine.opening[k]) + sum(o.filled for o in engine.desk.orders.values() if o.instrument == k)
-        theirs = positions[instrument.symbol].qty if instrument.symbol in positions else 0.0
-        if abs(ours - theirs) > DUST:
-            found.append(f"position of {instrument.symbol}: ours {ours:+g}, the venue's {theirs:+g}")
-    outcome, text = (Outcome.FAILED, "; ".join(found)) if found else (Outcome.PASSED, "positions equal the venue's")
+    found = engine.desk.apart(engine.opening, positions)
+    text = "; ".join(map(str, found)) or "positions equal the venue's"
+    outcome = Outcome.FAILED if found else Outcome.PASSED
     findings = _working(closeout, still), _cash(engine, opening_cash, cash), Finding("books", outcome, text)
     return AuditReport("", findings)
 

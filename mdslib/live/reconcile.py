@@ -13,9 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mdslib.account import DUST
 from mdslib.clock import monotonic_ns
-from mdslib.desk import Order, control_record, mark_record
+from mdslib.desk import Apart, Order, control_record, mark_record
 from mdslib.errors import BrokerError, ModelRaised, SessionError
 from mdslib.events import Kind, Status, Verb
 from mdslib.live.batch import HALT, REDUCE
@@ -311,23 +310,13 @@ class Restart:
             self._ask(self._engine.desk.working())
             found = self._apart()
         parts, sides = list[Records](), Sides()
-        for k, ours, theirs in found:
+        for each in found:
             record = mark_record(Kind.DIFFERENCE, self._now, self._now)
-            record["instrument"], record["f0"], record["f1"] = k, ours, theirs
-            said = f"position of {self._engine.desk.instruments[k].symbol}: ours {ours:+g}, the venue's {theirs:+g}"
-            sides.append((record, Side(0, SideKind.TEXT, said)))
+            record["instrument"], record["f0"], record["f1"] = each.instrument, each.ours, each.theirs
+            sides.append((record, Side(0, SideKind.TEXT, str(each))))
             parts.append(record)
         if found:
             self._reduce(parts, sides, "; ".join(side.text for _, side in sides))
 
-    def _apart(self) -> list[tuple[int, float, float]]:
-        """Return (instrument, ours, theirs) where positions differ."""
-        engine = self._engine
-        positions = self._broker.positions()
-        found = []
-        for k, instrument in enumerate(engine.desk.instruments):
-            ours = float(engine.opening[k]) + sum(o.filled for o in engine.desk.orders.values() if o.instrument == k)
-            theirs = positions[instrument.symbol].qty if instrument.symbol in positions else 0.0
-            if abs(ours - theirs) > DUST:
-                found.append((k, ours, theirs))
-        return found
+    def _apart(self) -> list[Apart]:
+        return self._engine.desk.apart(self._engine.opening, self._broker.positions())

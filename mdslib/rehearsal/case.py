@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from mdslib.sim import Exchange, Script
@@ -14,6 +15,7 @@ MODEL = "mdslib.rehearsal.every_order"
 SPEED = 1800.0  # a day of 6.5 hours in 13 s
 RUN = "run"  # in a case's folder: the run's, alone in it, so that a failed audit blocks no other case
 LATENCY = 1_000_000  # ns
+NO_PARAMS: Mapping[str, Any] = MappingProxyType({})
 # A day that lasts seconds has no time for what a real one waits for; real lengths in the scripts are of this order.
 HASTE: Mapping[str, Any] = {
     "mute_after": 2.5,
@@ -90,13 +92,43 @@ class Case:
 
     def parameters(self, exchange: Exchange) -> dict[str, Any]:
         """Return what the session is told, as the live notebook takes it."""
-        return {
-            "model": self.model,
-            "params": dict(self.params),
-            "symbols": [instrument.symbol for instrument in self.data.instruments],
-            "data_stream_url": exchange.url.replace("http", "ws", 1),
-            "data_url": exchange.url,
-            "trade_url": exchange.trade_url,
-            "end_of_day": self.end_of_day,
-            "options": {**HASTE, **self.options, "time_url": exchange.time_url},
-        }
+        symbols = [instrument.symbol for instrument in self.data.instruments]
+        told = local_parameters(exchange.url, symbols, self.end_of_day, {**HASTE, **self.options}, self.params)
+        return {"model": self.model, **told}
+
+
+def local_parameters(
+    url: str, symbols: Sequence[str], end_of_day: str, options: Mapping[str, Any], params: Mapping[str, Any] = NO_PARAMS
+) -> dict[str, Any]:
+    """Return what a session at a local exchange is told, but for its model, as the live notebook takes it.
+
+    Parameters
+    ----------
+    url : str
+        The exchange's.
+    symbols : sequence of str
+    end_of_day : str
+    options : mapping
+        Of the session; the exchange's side channel is added.
+    params : mapping
+        Of the model.
+
+    Examples
+    --------
+    >>> told = local_parameters("http://127.0.0.1:8765", ["SPY"], "keep", {})
+    >>> told["data_stream_url"], told["options"]
+    ('ws://127.0.0.1:8765', {'time_url': 'ws://127.0.0.1:8765/sim/time'})
+    """
+    stream = url.replace("http", "ws", 1)
+    return {
+        "params": dict(params),
+        "symbols": list(symbols),
+        "feed": "iex",
+        "data_stream_url": stream,
+        "data_url": url,
+        "trade_url": url,
+        "exchange": "NYSE",
+        "limits": {},
+        "end_of_day": end_of_day,
+        "options": {**options, "time_url": f"{stream}/sim/time"},
+    }

@@ -25,7 +25,10 @@ _WITH_TEXT = (Kind.GAP, Kind.RESYNC, Kind.UPDATE, Kind.CONTROL, Kind.UNKNOWN)
 
 @dataclass(frozen=True)
 class Evidence:
-    """Everything that a verdict rests on; nothing of it was said by the session to the judge.
+    """Everything that a verdict rests on: the files that both sides left.
+
+    The session's own word is among them, in its log and its verdict. It counts for how the session ended, and for
+    events that it names as missing by the venue's history; never for what was lost unnamed, or doubled.
 
     Attributes
     ----------

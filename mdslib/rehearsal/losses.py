@@ -1,7 +1,8 @@
 """What was lost or doubled: the day against the tape, and the tape against the venue's books. Plain comparisons.
 
-They share no code with the session or its audit, and believe neither: an event counts as told only where the tape has a
-hole that it names, and an order as settled only where the venue's own log agrees.
+They believe neither the session nor its audit: an event counts as told only where the tape has a hole that it names,
+and an order as settled only where the venue's own log agrees. With the audit they share how a tape's intents become
+order ids (`intended`), and nothing that compares.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 
 from mdslib.audit.orders import intended
 from mdslib.events import RECORD, TERMINAL, Kind, Status
-from mdslib.orderid import OrderKey, parse_client_order_id, run_hash
+from mdslib.orderid import decision_of, parse_client_order_id, run_hash
 from mdslib.protocols import Records
 from mdslib.tape import TapeHeader
 
@@ -136,16 +137,11 @@ def compare_orders(records: Records, header: TapeHeader, orders: Iterable[dict[s
             names[name] += 1
             there[name] = order
             taken[key.seq, key.leg] += order["status"] != "rejected"
-    lost = [name for name in told if name not in there and not fates.get(_decision(name), _Fate()).ended]
+    lost = [name for name in told if name not in there and not fates.get(decision_of(name), _Fate()).ended]
     lost += [name for name, order in there.items() if order["status"] in _WORKING]
     doubled = [name for name, count in names.items() if count > 1 or name not in told]
-    doubled += [name for name in there if taken[_decision(name)] > 1]
+    doubled += [name for name in there if taken[decision_of(name)] > 1]
     return Orders(len(told), tuple(lost), tuple(dict.fromkeys(doubled)), tuple(_misfilled(fates, there)))
-
-
-def _decision(name: str) -> tuple[int, int]:
-    key = parse_client_order_id(name) or OrderKey(None, "", 0, 0, 0)  # type: ignore[arg-type]
-    return key.seq, key.leg
 
 
 def _fates(records: Records) -> dict[tuple[int, int], _Fate]:
@@ -166,8 +162,8 @@ def _misfilled(fates: dict[tuple[int, int], _Fate], there: dict[str, dict[str, A
     venue: dict[tuple[int, int], tuple[float, float]] = {}
     for name, order in there.items():
         qty, px = _signed(order, "filled_qty"), float(order["filled_avg_price"] or 0.0)
-        before = venue.get(_decision(name), (0.0, 0.0))
-        venue[_decision(name)] = before[0] + qty, before[1] + qty * px
+        before = venue.get(decision_of(name), (0.0, 0.0))
+        venue[decision_of(name)] = before[0] + qty, before[1] + qty * px
     found = []
     for decision in sorted({*venue, *(key for key, fate in fates.items() if fate.filled)}):
         ours = fates.get(decision, _Fate())
