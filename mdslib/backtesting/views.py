@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mdslib import stats
+from mdslib.book.history import tops
 from mdslib.calendar import ALWAYS
 from mdslib.curve import Curve, Fills, equity_curve, last_prices, sample_times, stretches
 from mdslib.events import Kind, Status, TimeInForce, Verb
 from mdslib.protocols import Records
 from mdslib.risk import Denial
+from mdslib.strategy.contract import MARKET_KINDS
 from mdslib.table import MarketData
 
 if TYPE_CHECKING:
@@ -35,14 +37,18 @@ def fills_of(fills: Records) -> Fills:
 
 
 def prices_of(data: MarketData, kind: Kind | None, instrument: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return times and prices that mark an instrument: trades' prices, quotes' middles, bars' closes.
+    """Return times and prices that mark an instrument: trades' prices, quotes' middles, bars' closes, books' middles.
 
     Without a kind, the data's first of those that it has.
     """
-    kinds = (Kind.TRADE, Kind.QUOTE, Kind.BAR) if kind is None else (kind,)
+    kinds = MARKET_KINDS if kind is None else (kind,)
     table = next((data.table(k) for k in kinds if data.table(k) is not None), None)
     if table is None:
         return np.zeros(0, np.int64), np.zeros(0)
+    if table.kind is Kind.BOOK_DELTA:
+        best = tops(data, 1, instrument=instrument)
+        whole = np.isfinite(best.mid)
+        return best.ts_event[whole], best.mid[whole]
     if table.kind is Kind.QUOTE:
         price = (table["bid"] + table["ask"]) * 0.5
     else:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mdslib.jit import jit, jit_hot
+from mdslib.jit import jit, jit_hot, jit_quiet
 
 Array = np.ndarray[Any, np.dtype[np.int64]]
 Floats = np.ndarray[Any, np.dtype[np.float64]]
@@ -121,7 +121,7 @@ def best_ask(book: Levels) -> int:
     return int(-book.state[1, BEST])
 
 
-@jit
+@jit_quiet
 def _best_from_far(book: Levels, side: int) -> None:
     """Find the best level of a side whose ring has become empty."""
     state = book.state
@@ -134,7 +134,7 @@ def _best_from_far(book: Levels, side: int) -> None:
     _move_down(book, side, key - book.ring.shape[1] // 4 * 3)
 
 
-@jit
+@jit_quiet
 def _move_down(book: Levels, side: int, base: int) -> None:
     """Let the ring begin at `base`, lower than now, and take in the far levels that it then covers."""
     state = book.state
@@ -151,7 +151,7 @@ def _move_down(book: Levels, side: int, base: int) -> None:
     state[side, BASE] = base
 
 
-@jit
+@jit_quiet
 def _move_up(book: Levels, side: int, base: int) -> int:
     """Let the ring begin at `base`, higher than now; the levels that it leaves go to the far list."""
     state = book.state
@@ -177,7 +177,7 @@ def _move_up(book: Levels, side: int, base: int) -> int:
     return DONE
 
 
-@jit
+@jit_quiet
 def _has_room(book: Levels, side: int, count: int) -> bool:
     """Tell whether `count` more far levels fit; free the places before HEAD if that helps."""
     state = book.state
@@ -195,7 +195,7 @@ def _has_room(book: Levels, side: int, count: int) -> bool:
     return True
 
 
-@jit
+@jit_quiet
 def _set_outside(book: Levels, side: int, key: int, size: int) -> int:
     """Set a level that the ring does not cover, or the first of an empty side."""
     state = book.state
@@ -220,7 +220,7 @@ def _set_outside(book: Levels, side: int, key: int, size: int) -> int:
     return DONE
 
 
-@jit
+@jit_quiet
 def _set_far(book: Levels, side: int, key: int, size: int) -> int:
     keys = book.far_key
     sizes = book.far_size

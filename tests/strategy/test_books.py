@@ -197,6 +197,13 @@ def test_without_trades_orders_fill_at_the_best_prices_of_the_next_message(model
     assert result.account["last_px"][0] == 100.5, "the middle marks the position"
 
 
+def test_a_curve_of_a_run_on_books_is_marked_by_the_middles_of_whole_books(model: Any) -> None:
+    rows = [*ROWS, (0, 101.0, 0, ASK | LAST), (0, 102.0, 0, ASK | LAST), (0, 104.0, 1, ASK | LAST)]
+    result = backtest(model, data_of(deltas(rows)), limits=None)
+    assert result.account["last_px"][0] == 102.0
+    assert result.equity_curve()["equity"].iloc[-1] == pytest.approx(result.equity)
+
+
 def test_with_trades_orders_fill_at_the_next_trade(model: Any) -> None:
     records = deltas(ROWS)
     times = records["ts_event"][[3, 5]] + 1
