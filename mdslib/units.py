@@ -128,6 +128,27 @@ def render_recorder(
     return _fill("mdslib-record.service", values)
 
 
+def render_compactor(
+    record: Path, every: str, arguments: Sequence[str], python: Path, workdir: Path, credentials: Path
+) -> str:
+    """Return the unit that runs `mds data compact` with these arguments.
+
+    Raises
+    ------
+    ConfigError
+        Where a value can't stand in a unit.
+    """
+    values = {
+        "RECORD": _text(str(record)),
+        "EVERY": _text(every),
+        "ARGUMENTS": " ".join(quote(word) for word in arguments),
+        "PYTHON": quote(str(python)),
+        "WORKDIR": _path(workdir),
+        "CREDENTIALS": _path(credentials),
+    }
+    return _fill("mdslib-compact.service", values)
+
+
 def quote(word: str) -> str:
     """Quote a word of a command line by systemd's rules.
 

@@ -107,13 +107,17 @@ def compact_command(
     chunk: Annotated[int, typer.Option(help="Rows that a reader decodes at once.", min=1_000)] = 100_000,
     every: Annotated[str, typer.Option(help="Go on until a signal, once in so long: 15m, 1h.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list, one object a venue and day.")] = False,
+    unit: Annotated[bool, typer.Option("--unit", help="Print a systemd unit that runs this command, and end.")] = False,
 ) -> None:
     """Bring a recorder's tapes into the store, a running day's too; it may be killed and repeated at any time."""
     from mdslib.store.compact import compact
 
+    if every and as_json:
+        raise ConfigError("--json prints one list, and --every goes on; leave one of them out")
+    if unit:
+        _print_unit(_recorded(record), store, chunk, every)
+        return
     if every:
-        if as_json:
-            raise ConfigError("--json prints one list, and --every goes on; leave one of them out")
         _compact_for_ever(_recorded(record), lambda: opened_store(store, chunk), every)
     reports = compact(_recorded(record), opened_store(store, chunk), None if as_json else _say)
     if as_json:
@@ -187,6 +191,24 @@ def _compact_for_ever(record: Path, store: Callable[[], TickStore], every: str) 
         except DataError as error:
             typer.echo(f"mds: {error}; tried again in {every}", err=True)
         clock.wait(never, clock.now() + pause)
+
+
+def _print_unit(record: Path, store: Path | None, chunk: int, every: str) -> None:
+    import sys
+
+    from mdslib.strategy.timers import duration_ns
+    from mdslib.units import render_compactor
+
+    if not every:
+        raise ConfigError("--unit is for a service that goes on; say how often it compacts: --every 15m")
+    duration_ns(every)
+    folder = record.expanduser().absolute()
+    words = [str(folder), "--every", every, "--chunk", str(chunk)]
+    words += [] if store is None else ["--store", str(store)]  # a folder is one below the unit's own
+    credentials = Path("~/.config/mdslib/credentials").expanduser()
+    typer.echo(
+        render_compactor(folder, every, words, Path(sys.executable).absolute(), Path.cwd(), credentials), nl=False
+    )
 
 
 def _say(report: Compacted) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mdslib.errors import ConfigError, CredentialError
-from mdslib.units import Deployment, check_credentials, render
+from mdslib.units import Deployment, check_credentials, render, render_compactor, render_recorder
 
 
 @pytest.fixture
@@ -126,6 +126,22 @@ def test_systemd_finds_nothing_to_say_about_the_units(deployment: Deployment, tm
     install(render(as_system(deployment) if system else deployment), tmp_path / "units")
     (tmp_path / "credentials").touch(0o600)
     for unit in ("mdslib-live.service", "mdslib-live.timer", "mdslib-live-failed.service"):
+        done = analyze("verify", "--man=no", "--recursive-errors=yes", str(tmp_path / "units" / unit))
+        assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_systemd_finds_nothing_to_say_about_the_recorders_units(tmp_path: Path) -> None:
+    python, keys = Path(sys.executable), tmp_path / "credentials"
+    feeds = ["kraken:XBT/USD", "bitfinex:tTESTBTC:TESTUSD"]
+    units = {
+        "mdslib-record.service": render_recorder(feeds, [*feeds, "--raw", "--out", "50% $x"], python, tmp_path, keys),
+        "mdslib-compact.service": render_compactor(
+            tmp_path / "my record", "15m", [str(tmp_path / "my record"), "--every", "15m"], python, tmp_path, keys
+        ),
+    }
+    install(units, tmp_path / "units")
+    for unit, text in units.items():
+        assert not re.search(r"@[A-Z]+@", text)
         done = analyze("verify", "--man=no", "--recursive-errors=yes", str(tmp_path / "units" / unit))
         assert (done.returncode, done.stdout + done.stderr) == (0, "")
 

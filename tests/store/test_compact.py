@@ -272,3 +272,17 @@ def test_a_pairs_tick_is_the_step_of_its_prices_where_there_are_enough(tmp_path:
     assert [store.instrument(BTC, kind).tick for kind in kinds] == [0.1] * 4
     assert store.instrument(ETH, Kind.TRADE).tick == UNTOLD_TICK
     assert [each.tick for each in mdslib.load([BTC.id, ETH.id], DAY, store=store).instruments] == [0.1, UNTOLD_TICK]
+
+
+def test_a_unit_runs_this_very_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["data", "compact", str(tmp_path), "--every", "15m", "--store", "s3://ticks/x", "--unit"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (start,) = [line for line in lines if line.startswith("ExecStart=")]
+    assert start.endswith(f" -m mdslib.cli data compact {tmp_path} --every 15m --chunk 100000 --store s3:/ticks/x")
+    assert "Restart=always" in lines
+    for words, said in (
+        (["--unit"], "say how often it compacts: --every 15m"),
+        (["--unit", "--every", "x"], "a duration"),
+    ):
+        assert run(["data", "compact", str(tmp_path), *words]) == 2
+        assert said in capsys.readouterr().err
