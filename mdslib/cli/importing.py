@@ -28,7 +28,7 @@ def tardis_command(
     store: StoreOption = None,
     instrument: Annotated[str, typer.Option(help="venue:SYMBOL to store it as; the file's own unless given.")] = "",
 ) -> None:
-    """Import a CSV of Tardis: trades, quotes or incremental_book_L2, plain or .gz."""
+    """Import a CSV of Tardis: trades, quotes, incremental_book_L2 or book_snapshot_N, plain or .gz."""
     from mdslib.store.tardis import import_tardis
 
     opened = opened_store(store)
@@ -41,7 +41,7 @@ def lobster_command(
     store: StoreOption = None,
     venue: Annotated[str, typer.Option(help="Venue to store it under.")] = "lobster",
 ) -> None:
-    """Import LOBSTER: executions as trades, the best level of the book as quotes."""
+    """Import LOBSTER: executions as trades, the order book as deltas, its best level as quotes."""
     from mdslib.store.lobster import import_lobster
 
     opened = opened_store(store)
@@ -56,7 +56,7 @@ def dbn_command(
     store: StoreOption = None,
     venue: Annotated[str, typer.Option(help="Venue to store it under; the file's dataset unless given.")] = "",
 ) -> None:
-    """Import Databento's DBN: trades, best quotes, bars; needs the extra databento."""
+    """Import Databento's DBN: trades, best quotes, books (mbo, mbp-10), bars; needs the extra databento."""
     from mdslib.store.dbn import import_dbn
 
     opened = opened_store(store)

@@ -22,7 +22,7 @@ from mdslib.recorder.tape import VenueTape
 from mdslib.recorder.venue import VenueRecording
 from mdslib.recorder.venue_source import VenueSource
 
-TURN = 0.05  # s between two writes: with the time that a turn takes, an event is on the tape within 100 ms
+TURN = 0.025  # s between two writes: an event is on the tape within 100 ms, on a machine that is busy too
 STATUS_EVERY = 1.0  # s
 GOODBYE = 5.0  # s that the connections have to end
 Tell = Callable[[str], None]

@@ -87,8 +87,8 @@ def store_days(
     if not len(table):
         raise DataError(f"import: {instrument.id} has no rows of {label_of(table.kind)}; look at the file")
     instrument = with_step(instrument, [table[name] for name in _PRICES if name in table.columns])
-    days = _days(table, instrument)
-    for date in days:
+    days = days_of(table["ts_event"], table.kind, instrument)
+    for date, _, _ in days:
         if store.has(instrument, table.kind, date, interval) and "tapes" in store.describe(
             instrument, table.kind, date, interval
         ):
@@ -97,29 +97,27 @@ def store_days(
                 " recorded; import into another --store"
             )
     done = []
-    for date in days:
-        rows = table.between(*day_bounds(table.kind, instrument, date))
+    for date, first, last in days:
+        rows = table.slice(first, last)
         rows = rows.replace(instrument=np.zeros(len(rows), "<u2"))
         store.write(rows, instrument, date, interval=interval, source=source)
         done.append(Imported(instrument.id, label_of(table.kind, interval), date.isoformat(), len(rows)))
     return done
 
 
-def _days(table: Table, instrument: Instrument) -> list[datetime.date]:
+def days_of(times: Array, kind: Kind, instrument: Instrument) -> list[tuple[datetime.date, int, int]]:
+    """Return the instrument's days that times touch, which are in order: each with its first row and the one after."""
     zone = calendar.zone(instrument.session)
     # An offset is less than a day, so UTC's days, and the days around them, hold every local one.
-    shift = 1 if table.kind == Kind.BAR else 0
-    utc = np.unique((table["ts_event"] - shift) // (86_400 * 10**9)).tolist()
-    near = {datetime.date(1970, 1, 1) + datetime.timedelta(days=int(day) + step) for day in utc for step in (-1, 0, 1)}
+    shift = 1 if kind == Kind.BAR else 0
+    steps = (0,) if zone.key == "UTC" else (-1, 0, 1)
+    utc = np.unique((times - shift) // (86_400 * 10**9)).tolist()
+    near = {datetime.date(1970, 1, 1) + datetime.timedelta(days=int(day) + step) for day in utc for step in steps}
     found = []
-    for date in (
-        sorted(near)
-        if zone.key != "UTC"
-        else [datetime.date(1970, 1, 1) + datetime.timedelta(days=int(d)) for d in utc]
-    ):
-        first, last = np.searchsorted(table["ts_event"], day_bounds(table.kind, instrument, date))
+    for date in sorted(near):
+        first, last = np.searchsorted(times, day_bounds(kind, instrument, date)).tolist()
         if last > first:
-            found.append(date)
+            found.append((date, first, last))
     return found
 
 
@@ -213,4 +211,4 @@ def in_order(kind: Kind, columns: dict[str, Any]) -> Table:
     )
 
 
-__all__ = ["Imported", "in_order", "lots", "parse_csv", "read_bytes", "store_days"]
+__all__ = ["Imported", "days_of", "in_order", "lots", "parse_csv", "read_bytes", "store_days"]

@@ -1,4 +1,4 @@
-"""Import LOBSTER's files: executions as trades, and the best level of the order-book file as quotes.
+"""Import LOBSTER's files: executions as trades, the order-book file's levels as book deltas, its best level as quotes.
 
 Prices are ten-thousandths, times seconds of New York's day. A message file says what changed, the order-book file what
 the book was after each message, so both have one row a message. Trading halts (type 7) and auctions (type 6) are no
@@ -23,6 +23,7 @@ from mdslib.events import Kind, pack_conditions
 from mdslib.instruments import Instrument
 from mdslib.store.imported import Imported, parse_csv, read_bytes, store_days
 from mdslib.store.tickstore import Source, TickStore
+from mdslib.store.views import View, deltas_of
 from mdslib.table import Array, Table, from_columns
 
 _NAME = re.compile(r"(?P<symbol>[A-Za-z.]+)_(?P<date>\d{4}-\d{2}-\d{2})_\d+_\d+_message_(?P<level>\d+)\b.*\.csv(\.gz)?")
@@ -77,8 +78,10 @@ def import_lobster(path: Path | str, store: TickStore, venue: str = "lobster") -
         done += store_days(_trades(times, rows, executed), instrument, store, [source])
     book = path.with_name(path.name.replace("_message_", "_orderbook_"))
     if book.exists():
-        quotes, origin = _quotes(book, times, int(named["level"]))
-        done += store_days(quotes, instrument, store, [origin])
+        sides, origin = _views(book, len(times), int(named["level"]))
+        done += store_days(_quotes(times, sides), instrument, store, [origin])
+        deltas = from_columns(Kind.BOOK_DELTA, deltas_of({"ts_event": times}, sides["bid"], sides["ask"]))
+        done += store_days(deltas, instrument, store, [origin])
     return Lobster(done, len(times), int(executed.sum()))
 
 
@@ -114,28 +117,39 @@ def _trades(times: Array, rows: dict[str, Array], executed: Array) -> Table:
     )
 
 
-def _quotes(path: Path, times: Array, level: int) -> tuple[Table, Source]:
-    """Return the best level after each message that changed it."""
+def _views(path: Path, messages: int, level: int) -> tuple[dict[str, View], Source]:
+    """Return each side's levels after each message."""
     names = [f"{side}_{what}{n}" for n in range(1, level + 1) for side in ("ask", "bid") for what in ("price", "size")]
-    best = dict.fromkeys(names[:4], pa.int64())
     data, source = read_bytes(path)
-    rows = parse_csv(data, path.name, best, names)
-    if len(rows[names[0]]) != len(times):
+    rows = parse_csv(data, path.name, dict.fromkeys(names, pa.int64()), names)
+    if len(rows[names[0]]) != messages:
         raise DataError(
-            f"{path.name}: must have a row for each of the {len(times)} messages, received {len(rows[names[0]])};"
+            f"{path.name}: must have a row for each of the {messages} messages, received {len(rows[names[0]])};"
             " the two files are not of one download"
         )
+    sides = {}
+    for side in ("bid", "ask"):
+        price, size = (
+            np.stack([rows[f"{side}_{what}{n}"] for n in range(1, level + 1)], axis=1) for what in ("price", "size")
+        )
+        known = np.abs(price) != _NONE
+        sides[side] = View(
+            np.where(known, price / 10_000.0, np.nan), np.where(known, size, 0), np.full(price.shape, np.nan)
+        )
+    return sides, source
+
+
+def _quotes(times: Array, sides: dict[str, View]) -> Table:
+    """Return the best level after each message that changed it."""
+    best = {side: view.price[:, 0] for side, view in sides.items()}
+    best |= {f"{side}_size": view.size[:, 0] for side, view in sides.items()}
     changed = np.zeros(len(times), bool)
     changed[:1] = True
-    columns: dict[str, Array] = {}
-    for side in ("bid", "ask"):
-        price, size = rows[f"{side}_price1"], rows[f"{side}_size1"]
-        changed[1:] |= (price[1:] != price[:-1]) | (size[1:] != size[:-1])
-        known = np.abs(price) != _NONE
-        columns[side] = np.where(known, price / 10_000.0, np.nan)
-        columns[f"{side}_size"] = np.where(known, size, 0)
-    kept = {name: column[changed] for name, column in columns.items()}
-    return from_columns(Kind.QUOTE, kept | {"ts_event": times[changed]}), source
+    for column in best.values():
+        changed[1:] |= (column[1:] != column[:-1]) & ~(np.isnan(column[1:]) & np.isnan(column[:-1]))
+    return from_columns(
+        Kind.QUOTE, {name: column[changed] for name, column in best.items()} | {"ts_event": times[changed]}
+    )
 
 
 __all__ = ["Lobster", "import_lobster"]

@@ -1,9 +1,10 @@
-"""Import Tardis.dev's downloadable CSV files: trades, quotes, and incremental order books.
+"""Import Tardis.dev's downloadable CSV files: trades, quotes, order books by increments and by snapshots.
 
 Times are microseconds, sizes are units. A message of a book ends where ``local_timestamp`` changes; an image begins
-where ``is_snapshot`` turns true, and empties the book first.
+where ``is_snapshot`` turns true, and empties the book first. Rows of ``book_snapshot_5`` and ``_25`` show the best
+levels; they become one image, and what changed from row to row.
 
-Source: docs.tardis.dev, Downloadable CSV files: ``trades``, ``quotes``, ``incremental_book_L2``.
+Source: docs.tardis.dev, Downloadable CSV files: ``trades``, ``quotes``, ``incremental_book_L2``, ``book_snapshot_25``.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ import pyarrow as pa
 from mdslib.errors import DataError
 from mdslib.events import BookFlag, Kind, pack_conditions
 from mdslib.instruments import UNTOLD_TICK, Instrument, parse_instrument
-from mdslib.store.imported import Imported, in_order, lots, parse_csv, read_bytes, store_days
+from mdslib.store.imported import Imported, days_of, in_order, lots, parse_csv, read_bytes, store_days
 from mdslib.store.tickstore import TickStore
+from mdslib.store.views import View, deltas_of
 from mdslib.table import Array, Table
 
 _HEAD = {"exchange": pa.string(), "symbol": pa.string(), "timestamp": pa.int64(), "local_timestamp": pa.int64()}
@@ -51,9 +53,11 @@ def import_tardis(path: Path | str, store: TickStore, instrument: str | Instrume
     data, source = read_bytes(path)
     header = data[: data.find(b"\n")].decode("utf-8", "replace").strip().split(",")
     form = next((form for mark, form in _FORMS if mark in header), None)
+    if "asks[0].price" in header:
+        form = _HEAD | dict.fromkeys((name for name in header if name not in _HEAD), pa.float64())
     if form is None:
         raise DataError(
-            f"{path.name}: must be Tardis's trades, quotes or incremental_book_L2, received the columns"
+            f"{path.name}: must be Tardis's trades, quotes, incremental_book_L2 or book_snapshot, received the columns"
             f" {', '.join(header)[:200]}"
         )
     rows = parse_csv(data, path.name, form)
@@ -83,6 +87,8 @@ def _table(form: dict[str, Any], rows: dict[str, Array], instrument: Instrument,
             f"{side}_size": lots(np.nan_to_num(rows[f"{side}_amount"]), instrument, where) for side in ("bid", "ask")
         }
         return in_order(Kind.QUOTE, times | {"bid": rows["bid_price"], "ask": rows["ask_price"]} | sizes)
+    if "asks[0].price" in form:
+        return _snapshots(times, rows, instrument, where)
     size = lots(rows["amount"], instrument, where)
     if form is _TRADES:
         ids = np.array([int(text) if text.isdigit() and len(text) < 19 else 0 for text in rows["id"]], "<i8")
@@ -113,6 +119,28 @@ def _book(times: dict[str, Array], rows: dict[str, Array], size: Array, where: s
         "flags": np.insert(flags, begins, clear),
     }
     return in_order(Kind.BOOK_DELTA, columns)
+
+
+def _snapshots(times: dict[str, Array], rows: dict[str, Array], instrument: Instrument, where: str) -> Table:
+    """Return an image at each day's start, and what changed from row to row."""
+    levels = sum(name.startswith("asks[") and name.endswith(".price") for name in rows)
+    times["ts_event"] = np.maximum.accumulate(times["ts_event"])
+    sides = []
+    for side in ("bids", "asks"):
+        price, amount = (
+            np.stack([_column(rows, f"{side}[{level}].{what}", where) for level in range(levels)], axis=1)
+            for what in ("price", "amount")
+        )
+        size: Any = lots(np.nan_to_num(amount).ravel(), instrument, where)
+        sides.append(View(price, size.reshape(price.shape), np.full(price.shape, np.nan)))
+    images = [first for _, first, _ in days_of(times["ts_event"], Kind.BOOK_DELTA, instrument)]
+    return in_order(Kind.BOOK_DELTA, deltas_of(times, sides[0], sides[1], images))
+
+
+def _column(rows: dict[str, Array], name: str, where: str) -> Array:
+    if name not in rows:
+        raise DataError(f"{where}: must have a column {name} beside the others, received none; get the file anew")
+    return rows[name]
 
 
 __all__ = ["import_tardis"]

@@ -30,7 +30,7 @@ from tests.venue_servers import PATIENCE, Running, running, until
 KILLS = int(os.environ.get("MDS_KILLS", "2"))
 PAIR = "BTC-USD"
 ENOUGH = 150  # records: an image, and messages after it with a trade among them
-# ms that may be lost. A machine that is busy with other tests may not have read the socket for long.
+# ms that 95 of 100 kills may lose at most. Of few kills each counts, and a busy machine may not have read the socket.
 MOST = 100.0 if KILLS >= 100 else 20_000.0
 SECONDS_A_KILL = 4
 
@@ -118,6 +118,6 @@ def test_killed_at_random_points_it_loses_nothing_that_the_tape_had(tmp_path: Pa
             lost.append((killed - watch.when(last + 2)) * 1e3)
             ends = len(records)
         watch.end()
-    told = ", ".join(f"{value:.0f}" for value in np.percentile(lost, [0, 50, 95, 100]))
-    sys.stdout.write(f"\n{KILLS} kills lost the last ms (least, median, 95 of 100, most): {told}\n")
-    assert max(lost) <= MOST
+    found = np.percentile(lost, [0, 50, 95, 100]).round().tolist()
+    sys.stdout.write(f"\n{KILLS} kills lost the last ms (least, median, 95 of 100, most): {found}\n")
+    assert found[2] <= MOST

@@ -103,7 +103,7 @@ def test_tardis_books_get_a_clear_before_an_image_and_the_ends_of_messages(store
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("a,b\n1,2\n", "must be Tardis's trades, quotes or incremental_book_L2, received the columns a, b"),
+        ("a,b\n1,2\n", "must be Tardis's trades, quotes, incremental_book_L2 or book_snapshot, received the columns a"),
         (TARDIS_TRADES.replace("7186,300", "x,300"), "x.csv: must be a CSV with the columns"),
         (TARDIS_TRADES.replace("bitmex,XBTUSD,15778368010", "bitmex,ETHUSD,15778368010"), "must hold one symbol"),
         (TARDIS_TRADES.replace("7185.5,20", "7185.5,20.5"), "data row 1: a size must be a whole count of the lot 1 of"),
