@@ -141,7 +141,7 @@ def figure_lanes(lanes: Sequence[Lane], equity: Track, title: str = "", *, zone:
     )
     joined, marks = False, 0
     for row, lane in enumerate(lanes, 1):
-        figure.add_trace(_line(lane.price, _named(lane, "price"), GREY, zone, width=1), row, 1)
+        figure.add_trace(line_of(lane.price, _named(lane, "price"), GREY, zone, width=1), row, 1)
         traces, some = _fill_traces(lane, zone)
         joined |= some
         marks += sum(len(trace.x) for trace in traces)
@@ -149,14 +149,14 @@ def figure_lanes(lanes: Sequence[Lane], equity: Track, title: str = "", *, zone:
             figure.add_trace(trace, row, 1)
         figure.update_yaxes(title_text=_named(lane, "price"), row=row, col=1)
         colour = (BLUE, YELLOW, PURPLE, GREEN)[(row - 1) % 4]
-        figure.add_trace(_line(lane.position, _named(lane, "position"), colour, zone, steps=True), count + 1, 1)
-    figure.add_trace(_line(equity, "equity", PURPLE, zone), count + 2, 1)
+        figure.add_trace(line_of(lane.position, _named(lane, "position"), colour, zone, steps=True), count + 1, 1)
+    figure.add_trace(line_of(equity, "equity", PURPLE, zone), count + 2, 1)
     figure.update_yaxes(title_text="position", tickformat=_PLAIN, row=count + 1, col=1)
     figure.update_yaxes(title_text="equity", tickformat=_PLAIN, row=count + 2, col=1)
     note = f"{title} (fills joined in {marks:,} marks)" if joined else title
     times = max((lane.price.time for lane in lanes), key=len, default=equity.time)
-    _time_axes(figure, times, zone)
-    return _styled(figure, note, 360 + 170 * (count + 1))
+    time_axes(figure, times, zone)
+    return styled(figure, note, 360 + 170 * (count + 1))
 
 
 def figure_decisions(
@@ -181,7 +181,7 @@ def figure_decisions(
         With a trace ``price``, and for each fate a trace of that name and one that ends in `` a bar``.
     """
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.04, row_heights=[0.68, 0.32])
-    figure.add_trace(_line(Track(times, prices), "price", GREY, zone, width=1), 1, 1)
+    figure.add_trace(line_of(Track(times, prices), "price", GREY, zone, width=1), 1, 1)
     spans = stretches(times)
     edges = _edges(times, 80) if len(times) else np.zeros(0, np.int64)
     for place, (fate, track) in enumerate(decisions.items()):
@@ -191,13 +191,13 @@ def figure_decisions(
         figure.add_trace(_marks(Track(track.time[shown], track.value[shown]), fate, marks, zone), 1, 1)
         if spans:
             counts = np.diff(np.searchsorted(track.time, np.append(edges, spans[-1][1] + 1)))
-            bar = go.Bar(x=_axis(edges, zone), y=counts, name=f"{fate}, a bar", marker_color=colour, showlegend=False)
+            bar = go.Bar(x=axis_of(edges, zone), y=counts, name=f"{fate}, a bar", marker_color=colour, showlegend=False)
             figure.add_trace(bar, 2, 1)
     figure.update_layout(barmode="stack", bargap=0.1)
     figure.update_yaxes(title_text="price", row=1, col=1)
     figure.update_yaxes(title_text="decisions", row=2, col=1)
-    _time_axes(figure, times, zone)
-    return _styled(figure, title, 520)
+    time_axes(figure, times, zone)
+    return styled(figure, title, 520)
 
 
 def figure_latency(ns: Ints, title: str = "Decision latency") -> go.Figure:
@@ -218,7 +218,7 @@ def figure_latency(ns: Ints, title: str = "Decision latency") -> go.Figure:
         figure.add_annotation(
             text="no latencies were measured", showarrow=False, x=0.5, y=0.5, xref="paper", yref="paper"
         )
-        return _styled(figure, title, 320)
+        return styled(figure, title, 320)
     us = np.maximum(np.asarray(ns, np.float64), 1.0) / 1_000.0
     low, high = float(us.min()), float(us.max())
     edges = np.geomspace(low * 0.98, high * 1.02, 81)
@@ -239,9 +239,9 @@ def figure_latency(ns: Ints, title: str = "Decision latency") -> go.Figure:
                 line=dict(color=colour, width=2, dash="dash"),
             )
         )
-    figure.update_xaxes(type="log", title_text="µs", dtick="D1" if high < 100 * low else None, **_GRID)
-    figure.update_yaxes(title_text="decisions", rangemode="tozero", **_GRID)
-    return _styled(figure, f"{title} ({len(ns):,})", 340)
+    figure.update_xaxes(type="log", title_text="µs", dtick="D1" if high < 100 * low else None, **GRID)
+    figure.update_yaxes(title_text="decisions", rangemode="tozero", **GRID)
+    return styled(figure, f"{title} ({len(ns):,})", 340)
 
 
 def figure_counts(counts: Mapping[str, int], title: str = "Counts") -> go.Figure:
@@ -270,8 +270,8 @@ def figure_counts(counts: Mapping[str, int], title: str = "Counts") -> go.Figure
     )
     figure = go.Figure(bars)
     figure.update_yaxes(autorange="reversed", ticksuffix="  ")
-    figure.update_xaxes(rangemode="tozero", tickformat=_PLAIN, range=[0, 1.12 * max([*values, 1])], **_GRID)
-    return _styled(figure, title, 110 + 26 * max(len(names), 1), legend=False)
+    figure.update_xaxes(rangemode="tozero", tickformat=_PLAIN, range=[0, 1.12 * max([*values, 1])], **GRID)
+    return styled(figure, title, 110 + 26 * max(len(names), 1), legend=False)
 
 
 # ---------------------------------------------------------------- traces
@@ -279,10 +279,11 @@ def _named(lane: Lane, what: str) -> str:
     return f"{lane.symbol} {what}".strip()
 
 
-def _line(track: Track, name: str, colour: str, zone: str, *, width: float = 1.5, steps: bool = False) -> go.Scatter:
+def line_of(track: Track, name: str, colour: str, zone: str, *, width: float = 1.5, steps: bool = False) -> go.Scatter:
+    """Return values over time as a thinned line; with `steps`, each holds until the next."""
     rows = thinned_rows(*track)
     return go.Scatter(
-        x=_axis(track.time[rows], zone),
+        x=axis_of(track.time[rows], zone),
         y=np.asarray(track.value)[rows],
         name=name,
         mode="lines",
@@ -291,7 +292,7 @@ def _line(track: Track, name: str, colour: str, zone: str, *, width: float = 1.5
 
 
 def _marks(track: Track, name: str, marker: dict[str, Any], zone: str, **more: Any) -> go.Scatter:
-    return go.Scatter(x=_axis(track.time, zone), y=track.value, name=name, mode="markers", marker=marker, **more)
+    return go.Scatter(x=axis_of(track.time, zone), y=track.value, name=name, mode="markers", marker=marker, **more)
 
 
 def _fill_traces(lane: Lane, zone: str) -> tuple[list[go.Scatter], bool]:
@@ -339,11 +340,11 @@ def _fate_symbol(fate: str) -> str:
 
 
 # ---------------------------------------------------------------- axes
-_GRID: dict[str, Any] = dict(gridcolor=_FADED, zerolinecolor=_FADED, linecolor=_FADED)
+GRID: dict[str, Any] = dict(gridcolor=_FADED, zerolinecolor=_FADED, linecolor=_FADED)
 _PLAIN = ",.12~g"  # 100,005 and not 100.005k
 
 
-def _axis(ns: Ints, zone: str) -> Floats:
+def axis_of(ns: Ints, zone: str) -> Floats:
     """Return times as milliseconds of local time since 1970: plotly knows no zones, and numbers are light."""
     import pandas as pd
 
@@ -351,17 +352,18 @@ def _axis(ns: Ints, zone: str) -> Floats:
     return np.asarray(local.tz_localize(None).to_numpy("M8[ns]").astype(np.int64) / 1e6)
 
 
-def _time_axes(figure: go.Figure, times: Ints, zone: str) -> None:
+def time_axes(figure: go.Figure, times: Ints, zone: str) -> None:
     """Make all x axes show local time, without the nights between sessions."""
     spans = stretches(times)
-    breaks = [dict(bounds=_axis(np.array([a[1], b[0]]), zone).tolist()) for a, b in itertools.pairwise(spans)]
-    figure.update_xaxes(type="date", rangebreaks=breaks if len(breaks) <= MOST_GAPS else [], **_GRID)
-    figure.update_yaxes(**_GRID)
+    breaks = [dict(bounds=axis_of(np.array([a[1], b[0]]), zone).tolist()) for a, b in itertools.pairwise(spans)]
+    figure.update_xaxes(type="date", rangebreaks=breaks if len(breaks) <= MOST_GAPS else [], **GRID)
+    figure.update_yaxes(**GRID)
     rows = len([key for key in figure.layout if str(key).startswith("xaxis")])
     figure.update_xaxes(title_text=zone.split("/")[-1].replace("_", " ") + " time", row=rows, col=1)
 
 
-def _styled(figure: go.Figure, title: str, height: int, *, legend: bool = True) -> go.Figure:
+def styled(figure: go.Figure, title: str, height: int, *, legend: bool = True) -> go.Figure:
+    """Give a figure the look that all of ours have, and return it."""
     figure.update_layout(
         title=dict(text=title, font=dict(size=15), x=0.01, xanchor="left"),
         height=height,

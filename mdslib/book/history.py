@@ -99,6 +99,11 @@ class Tops:
         flow[1:][(self.bid_size[:-1, 0] == 0) & (self.ask_size[:-1, 0] == 0)] = 0
         return flow
 
+    def between(self, start: int, end: int) -> Tops:
+        """Return the messages with ``start <= ts_event < end`` (ns UTC), as views."""
+        rows = slice(*np.searchsorted(self.ts_event, [start, end], side="left").tolist())
+        return Tops(self.ts_event[rows], self.bid[rows], self.bid_size[rows], self.ask[rows], self.ask_size[rows])
+
     def to_pandas(self) -> pd.DataFrame:
         """Return a frame by ``ts_event`` (UTC) of ``bid_1``, ``bid_size_1``, ``ask_1``, ``ask_size_1``, ..."""
         import pandas as pd

@@ -104,6 +104,11 @@ def test_more_far_levels_than_there_is_room_for_are_kept():
     assert best.ask[:, 0].tolist() == np.minimum.accumulate(prices).tolist()
 
 
+def test_a_part_of_the_messages_begins_at_its_start_and_ends_before_its_end():
+    part = tops(book((1, "bid", 10, 5), (2, "bid", 11, 5), (3, "bid", 12, 5)), 1).between(2, 3)
+    assert (part.ts_event.tolist(), part.bid.tolist(), part.ask_size.tolist()) == ([2], [[11.0]], [[0]])
+
+
 # -- the figures ----------------------------------------------------------------------------------------------------
 
 

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from mdslib import Instrument, find_model
+from mdslib.book import tops
 from mdslib.check.made import OPEN, made_data
-from mdslib.events import Kind, Verb
+from mdslib.events import BookFlag, Kind, Verb
+from mdslib.store.madebook import made_books
 from mdslib.strategy import Fold
 from mdslib.table import MarketData, from_columns, trades
 
@@ -64,6 +66,22 @@ def test_moving_average_is_long_while_the_fast_mean_is_above_the_slow_one() -> N
             expected.append((i, wanted - position))
             position = wanted
     assert decided("moving_average", data, fast=4, slow=16) == expected
+    assert len(expected) > 5
+
+
+def test_book_imbalance_is_long_while_bids_outweigh_asks_and_leaves_when_asks_do() -> None:
+    day = made_books(messages=1_500)
+    best, params = tops(day, 10), {"levels": 3, "half_life": 8.0, "entry": 0.05, "leave": -0.05, "units": 0.5}
+    expected, position, mean = [], 0.0, 0.0
+    ends = np.flatnonzero(day.book_deltas["flags"] & BookFlag.LAST)  # type: ignore[index]
+    for count, now in enumerate(best.depth_imbalance(3).tolist(), 1):
+        mean += (now - mean) * (1.0 - 0.5 ** (1.0 / 8.0))
+        wanted = 0.5 if mean >= 0.05 else 0.0 if mean <= -0.05 else position
+        if count >= 8 and wanted != position:
+            expected.append((int(ends[count - 1]), wanted - position))
+            position = wanted
+    deltas = MarketData(day.instruments, day.tables[1:], day.sessions)
+    assert decided("book_imbalance", deltas, **params) == expected
     assert len(expected) > 5
 
 
