@@ -107,6 +107,9 @@ def compact(root: Path | str, store: TickStore, progress: Callable[[Compacted], 
                 reports.append(_compact_day(day, store))
             except MdsError as error:
                 reports.append(Compacted(day.venue, day.date.isoformat(), error=str(error)))
+            except OSError as error:
+                why = f"{day.folders[0]}: {error.strerror or error}; its tapes stand; free space and run it again"
+                reports.append(Compacted(day.venue, day.date.isoformat(), error=why))
         for report in reports:
             if progress is not None:
                 progress(report)

@@ -109,14 +109,17 @@ def _retain_day(day: DayTapes, store: TickStore, first: datetime.date, *, dry_ru
         return Retained(day.venue, date, kept=f"not older than {first}")
     try:
         _compare(day, store)
+        freed = sum(tape_bytes(folder) for folder in day.folders)
+        if not dry_run:
+            for folder in day.folders:
+                LocalFiles(folder).write(DOOMED, b"")
+            for folder in day.folders:
+                _delete(folder)
     except MdsError as error:
         return Retained(day.venue, date, kept=str(error), failed=True)
-    freed = sum(tape_bytes(folder) for folder in day.folders)
-    if not dry_run:
-        for folder in day.folders:
-            LocalFiles(folder).write(DOOMED, b"")
-        for folder in day.folders:
-            _delete(folder)
+    except OSError as error:
+        why = f"{day.folders[0]}: {error.strerror or error}; what is marked is deleted by the next run"
+        return Retained(day.venue, date, kept=why, failed=True)
     return Retained(day.venue, date, freed)
 
 

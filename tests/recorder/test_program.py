@@ -155,6 +155,17 @@ def test_a_full_disk_is_told_once_and_nothing_that_memory_holds_is_lost(
     assert "takes records again, nothing was lost" in run.told[1]
 
 
+def test_a_status_that_can_not_be_written_is_told_once_and_the_recording_goes_on(out: Path) -> None:
+    out.mkdir()
+    (out / "status").write_text("no folder")
+    with running(made()) as venue:
+        run = Run(plan(out, *COINBASE, mode=Mode.LIGHT, urls={"coinbase": venue.url})).until(lambda: venue.sent)
+    assert same(tape_of(out, "coinbase"), decoded("coinbase", [BTC, ETH]))
+    assert len(run.told) == 1
+    assert f"status in {out}: " in run.told[0]
+    assert "the recording goes on" in run.told[0]
+
+
 def test_a_start_on_a_tape_that_is_there_says_so_on_it(out: Path) -> None:
     for _ in range(2):
         with running(made()) as venue:

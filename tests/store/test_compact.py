@@ -19,7 +19,8 @@ from mdslib.errors import DataError
 from mdslib.events import RECORD, Kind
 from mdslib.feeds.replay import replay_capture
 from mdslib.instruments import UNTOLD_TICK, parse_instrument
-from mdslib.store.compact import RECEIPT, REST, compact
+from mdslib.store.compact import RECEIPT, REST, compact, read_receipt
+from mdslib.store.files import LocalFiles
 from mdslib.store.parquet import ParquetStore, Source
 from mdslib.store.tapefile import TapeReader, TapeWriter
 from mdslib.table import Table, trades
@@ -286,3 +287,30 @@ def test_a_unit_runs_this_very_command(tmp_path: Path, capsys: pytest.CaptureFix
     ):
         assert run(["data", "compact", str(tmp_path), *words]) == 2
         assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("full", ["tape", "kind=quote"])
+def test_a_full_disk_is_that_days_failure_and_the_next_run_makes_all(
+    full: str, record: Path, store: ParquetStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside a tape, and in the store; another day goes on."""
+    other = DAY + datetime.timedelta(days=1)
+    make_tape(record / f"kraken/{other}/tape", made_records(100, start=MIDNIGHT + 86_400 * 10**9), header(day=other))
+    write = LocalFiles.write
+
+    def refuse(self: LocalFiles, path: str, data: object) -> None:
+        if full in str(self.root / path) and str(DAY) in str(self.root / path):
+            raise OSError(28, "No space left on device")
+        write(self, path, data)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalFiles, "write", refuse)
+        first, second = compact(record, store)
+    assert "No space left on device" in first.error
+    assert "free space" in first.error
+    assert not second.error
+    assert second.rows > 0
+    assert not read_receipt(record / f"kraken/{DAY}/tape")
+    again, same = compact(record, store)
+    assert (again.error, same.unchanged) == ("", True)
+    assert again.rows + again.rest >= len(TapeReader(record / f"kraken/{DAY}/tape").records())

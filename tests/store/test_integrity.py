@@ -18,6 +18,7 @@ from mdslib.errors import DataError
 from mdslib.events import Kind
 from mdslib.store import retain as retaining
 from mdslib.store.compact import RECEIPT, REST, compact
+from mdslib.store.files import LocalFiles
 from mdslib.store.integrity import verify_store
 from mdslib.store.parquet import ParquetStore
 from mdslib.store.recorded import DOOMED
@@ -203,3 +204,17 @@ def test_a_part_of_an_earlier_version_has_no_digest_and_is_whole(tmp_path: Path)
     pq.write_table(table.replace_schema_metadata({b"mdslib": json.dumps(told).encode()}), file)
     (found,) = verify_store(store)
     assert (found.rows, found.digest, found.error) == (1, False, "")
+
+
+def test_a_disk_that_takes_nothing_keeps_the_old_tapes(
+    record: Path, store: ParquetStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalFiles, "write", full)
+        (report,) = retain(record, store, 7, today=LATER)
+    assert report.failed
+    assert "No space left on device; what is marked is deleted by the next run" in report.kept
+    assert retain(record, store, 7, today=LATER)[0].freed > 0
