@@ -213,12 +213,25 @@ class OrderBook:
         """Change to a finer tick that divides the present one; levels keep their prices.
 
         A venue that quotes so many significant figures has a finer grid once its price has fallen.
+
+        Raises
+        ------
+        ConfigError
+            If it does not divide the present tick.
+        DataError
+            If a level's price would not be below 2**53 of the new ticks. The book stays as it was.
         """
         finer = Decimal(repr(float(tick)))
         ratio = self._tick / finer
         if ratio != ratio.to_integral_value() or ratio < 1:
             raise ConfigError(f"OrderBook.refine: the new tick must divide {self.tick!r}, received {tick!r}")
         full = self.top(max(self.counts))
+        farthest = max(np.r_[full.bid, full.ask].tolist(), key=abs, default=0.0)
+        if abs(farthest) / float(finer) >= MOST:
+            raise DataError(
+                f"OrderBook.refine: a price must be below 2**53 ticks, received the tick {tick!r} where a level lies at"
+                f" {farthest!r}; keep the coarser one"
+            )
         self.clear()
         self._set_tick(finer)
         for side, prices, sizes in (("bid", full.bid, full.bid_size), ("ask", full.ask, full.ask_size)):

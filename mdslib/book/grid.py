@@ -7,10 +7,11 @@ import math
 import numpy as np
 
 from mdslib.book.book import Floats, OrderBook
+from mdslib.book.replay import NEAR
 from mdslib.events import BookFlag, Kind
 from mdslib.protocols import Records
 
-_FINEST = 12  # decimal places of the finest grid that is tried
+FINEST = 12  # decimal places of the finest grid that is tried
 
 
 def on_grid(book: OrderBook | None, records: Records) -> OrderBook:
@@ -35,7 +36,7 @@ def on_grid(book: OrderBook | None, records: Records) -> OrderBook:
 
 
 def decimal_places(prices: Floats, least: int = 0) -> int:
-    """Return how many decimal places hold every price: at least `least`, at most 12.
+    """Return how many decimal places hold every price, as `mdslib.book.replay` has it: at least `least`, at most 12.
 
     Examples
     --------
@@ -43,9 +44,9 @@ def decimal_places(prices: Floats, least: int = 0) -> int:
     3
     """
     places = least
-    while places < _FINEST:
-        unit = 10.0**places
-        if bool((np.rint(prices * unit) / unit == prices).all()):
+    while places < FINEST:
+        exact = prices * 10.0**places
+        if bool((np.abs(exact - np.rint(exact)) <= NEAR * np.abs(exact)).all()):
             break
         places += 1
     return places

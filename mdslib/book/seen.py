@@ -13,8 +13,9 @@ from typing import NamedTuple
 import numpy as np
 
 from mdslib.book import levels
+from mdslib.book.grid import FINEST, decimal_places
 from mdslib.book.levels import DONE, FULL, Levels, clear_side, set_level, top_levels
-from mdslib.book.replay import BAD_SIZE, MOST, OFF_GRID, set_price
+from mdslib.book.replay import BAD_SIZE, MOST, NEAR, OFF_GRID, set_price
 from mdslib.errors import DataError
 from mdslib.events import BookFlag
 from mdslib.jit import jit_inner, records
@@ -22,7 +23,6 @@ from mdslib.protocols import Records
 
 _ASK, _LAST, _CLEAR = int(BookFlag.ASK), int(BookFlag.LAST), int(BookFlag.CLEAR)
 _WINDOW, _CAPACITY = 2048, 512
-FINEST = 12  # decimal places of the finest grid
 
 # What `take_delta` answers beside why it stopped: FULL, OFF_GRID, BAD_SIZE.
 HIDDEN = 0  # the message goes on, or there is no image of the book yet
@@ -128,15 +128,17 @@ def mend(seen: Seen, why: int, k: int, price: float, size: int, symbol: str) -> 
     if why == FULL:
         return _with(seen, levels.make_room(_levels(seen)))
     if why == OFF_GRID and math.isfinite(price):
-        places = max(_places(price), round(math.log10(seen.pairs[k]["per_price"])))
-        if places <= FINEST and abs(price) * 10.0**places < MOST:
-            return _refined(seen, k, 10.0**places)
-    rule, received = f"a price must be a number of at most {FINEST} decimals and 15 digits", repr(price)
+        places = decimal_places(np.array([price]), round(math.log10(seen.pairs[k]["per_price"])))
+        refined = _refined(seen, k, 10.0**places)
+        exact = price * 10.0**places
+        if refined is not None and abs(exact) < MOST and abs(exact - round(exact)) <= NEAR * abs(exact):
+            return refined
+    rule, received = f"prices must have at most {FINEST} decimals, and be below 2**53 of their finest step", repr(price)
     if why == BAD_SIZE:
         rule, received = "a size must be >= 0", f"{size} at price {price!r}"
     raise DataError(
-        f"book of {symbol}: {rule}, received {received} in a book delta; the recording is damaged, or its decoder is"
-        " wrong: `mds verify` tells"
+        f"book of {symbol}: {rule}, received {received} in a book delta; the recording is damaged (`mds data verify`"
+        " tells), or its decoder is wrong"
     )
 
 
@@ -154,19 +156,19 @@ def _with(seen: Seen, book: Levels) -> Seen:
     return Seen(*book, seen.pairs, seen.prices, seen.sizes)
 
 
-def _places(price: float) -> int:
-    """Return how many decimals a price has; more than `FINEST` where none are enough."""
-    return next((p for p in range(FINEST + 1) if round(price * 10.0**p) / 10.0**p == price), FINEST + 1)
-
-
-def _refined(seen: Seen, k: int, per_price: float) -> Seen:
-    """Return the books, that of instrument `k` on a finer grid."""
+def _refined(seen: Seen, k: int, per_price: float) -> Seen | None:
+    """Return the books, that of instrument `k` on a finer grid; None, and nothing changed, where it would not fit."""
     book = _levels(seen)
     ratio = round(per_price / seen.pairs[k]["per_price"])
+    held = []
     for side in (2 * k, 2 * k + 1):
         count = int(levels.count_levels(book, side))
         ticks, sizes = np.zeros(count), np.zeros(count, np.int64)
         top_levels(book, side, 1.0, 1.0, ticks, sizes)
+        held.append((side, ticks, sizes))
+        if np.abs(ticks).max(initial=0.0) * ratio >= MOST:
+            return None
+    for side, ticks, sizes in held:
         clear_side(book, side)
         for tick, size in zip(ticks.tolist(), sizes.tolist(), strict=True):
             while set_level(book, side, int(tick) * ratio, size) == FULL:

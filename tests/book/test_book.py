@@ -238,3 +238,13 @@ def test_bad_options_say_what_is_wrong(options, text):
 def test_a_side_has_a_name():
     with pytest.raises(DataError, match=r"OrderBook\.set: side must be 'bid' or 'ask', received 'buy'"):
         OrderBook(1.0).set("buy", 1.0, 1)
+
+
+def test_a_grid_that_a_level_does_not_fit_is_refused_and_the_book_stays() -> None:
+    book = OrderBook(1.0)
+    book.set("ask", 1e10, 3)
+    with pytest.raises(
+        DataError, match=r"OrderBook\.refine: .* received the tick 1e-08 where a level lies at 10000000000\.0"
+    ):
+        book.refine(1e-8)
+    assert (book.best_ask, book.counts, book.tick) == (1e10, (0, 1), 1.0)
