@@ -147,7 +147,7 @@ def figure_lanes(lanes: Sequence[Lane], equity: Track, title: str = "", *, zone:
         marks += sum(len(trace.x) for trace in traces)
         for trace in traces:
             figure.add_trace(trace, row, 1)
-        figure.update_yaxes(title_text=_named(lane, "price"), row=row, col=1)
+        figure.update_yaxes(title_text=_named(lane, "price"), tickformat=_PLAIN, row=row, col=1)
         colour = (BLUE, YELLOW, PURPLE, GREEN)[(row - 1) % 4]
         figure.add_trace(line_of(lane.position, _named(lane, "position"), colour, zone, steps=True), count + 1, 1)
     figure.add_trace(line_of(equity, "equity", PURPLE, zone), count + 2, 1)

@@ -11,9 +11,9 @@ from mdslib.book.signals import depth_imbalance
 
 class Params(NamedTuple):
     levels: int = 3  # of each side, 10 at most
-    half_life: float = 20.0  # of the running mean, in messages
-    entry: float = 0.25  # from here on long
-    leave: float = -0.05  # from here on flat
+    half_life: float = 12.0  # of the running mean, in messages
+    entry: float = 0.15  # from here on long
+    leave: float = -0.15  # from here on flat
     units: float = 1.0
 
 

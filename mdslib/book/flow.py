@@ -10,9 +10,10 @@ A venue that tells sizes by price level (L2) does not tell why a size changed. T
 * The image of a book after a subscription or a resync is no flow.
 
 What can't be known from L2: orders that came and went between two messages; a trade whose level was filled up again
-before the next message (its part counts as unexplained); what hidden orders did; whose order moved in the queue. Where
-a venue sends only so many levels, a level that falls out of its sight looks like a cancel, and one that comes back into
-sight like a limit order; so ask for fewer levels than the venue sends.
+before the next message (its part counts as unexplained); what hidden orders did (LOBSTER marks trades with them, and
+they explain nothing); whose order moved in the queue. Where a venue sends only so many levels, a level that falls out
+of its sight looks like a cancel, and one that comes back into sight like a limit order; so ask for fewer levels than
+the venue sends.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ _MOST_LEVELS = 1000
 _EITHER = 2  # the side that a trade hit, where the venue does not say it
 # A trade's first letter, and the side of the book that it hit. Capitals are the taker's at Alpaca; Coinbase Advanced
 # sends some too, and does not document whose they are.
+_HIDDEN = ord("h")  # a second letter of LOBSTER's: the order that was hit was not to be seen
 _HITS = {ord("b"): 1, ord("s"): 0}
 _HITS_OF = {"alpaca": _HITS | {ord("B"): 1, ord("S"): 0}}
 
@@ -150,10 +152,11 @@ class _Hits(NamedTuple):
 
 
 def _hits(rows: BookRows, trades: Table) -> _Hits:
-    """Return the instrument's trades whose prices are on the book's grid: no others can meet a level."""
+    """Return the instrument's trades that can meet a level: on the book's grid, and not with a hidden order."""
     unit = 10.0**rows.places
     scaled = np.rint(trades["price"] * unit)
-    mine = (trades["instrument"] == rows.place) & (scaled / unit == trades["price"])
+    hidden = (trades["conditions"] >> 8) & 0xFF == _HIDDEN
+    mine = (trades["instrument"] == rows.place) & (scaled / unit == trades["price"]) & ~hidden
     tick = scaled[mine].astype(np.int64)
     letter = trades["conditions"][mine] & 0xFF
     side = np.full(len(tick), _EITHER, np.int64)

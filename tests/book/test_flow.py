@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mdslib.book.flow import flow_rows, order_flow
 from mdslib.book.rows import book_rows
 from mdslib.errors import ConfigError, DataError
-from mdslib.events import BookFlag, Kind
+from mdslib.events import BookFlag, Kind, pack_conditions
 from mdslib.feeds.replay import replay_capture
 from mdslib.instruments import Instrument, parse_instrument
 from mdslib.store.madebook import made_books
@@ -96,6 +96,12 @@ def test_capitals_say_who_took_at_alpaca():
     shrinks = book((0, "ask", 10, 8), (5, "ask", 10, 2))
     assert flow(shrinks, prints((5, "B", 10, 6)), pair=alpaca).attrs["explained"] == 30.0
     assert flow(shrinks, prints((5, "S", 10, 6)), pair=alpaca).attrs["explained"] == 0.0
+
+
+def test_a_trade_with_a_hidden_order_explains_nothing():
+    shrinks, hit = book((0, "ask", 10, 8), (5, "ask", 10, 2)), prints((5, "b", 10, 6))
+    hit = hit.replace(conditions=np.array([pack_conditions(["b", "h"])], "<u4"))
+    assert flow(shrinks, hit).attrs == {"traded": 30.0, "explained": 0.0}
 
 
 def test_the_nearest_change_is_explained_first_and_at_equal_distance_the_later_one():
