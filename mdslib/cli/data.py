@@ -10,7 +10,7 @@ import typer
 
 from mdslib.errors import ConfigError, DataError
 from mdslib.findings import counted
-from mdslib.store.tickstore import TickStore
+from mdslib.store.tickstore import Source, TickStore
 from mdslib.strictjson import dumps
 
 if TYPE_CHECKING:
@@ -91,7 +91,6 @@ def made_command(
     from mdslib.calendar import parse_date
     from mdslib.instruments import parse_instrument
     from mdslib.store.made import describe_made, made_day
-    from mdslib.store.parquet import Source
 
     opened = opened_store(store)
     instrument = parse_instrument(symbol)

@@ -10,9 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from mdslib.store.files import Files, LocalFiles
-from mdslib.store.key import YEARLY, label_of
 from mdslib.store.parquetparts import CHUNK_ROWS, ParquetParts
-from mdslib.store.tickstore import Source, TickStore, day_bounds
+from mdslib.store.tickstore import TickStore
 
 
 class ParquetStore(TickStore):
@@ -43,4 +42,4 @@ class ParquetStore(TickStore):
         super().__init__(ParquetParts(files, str(self.root), chunk_rows))
 
 
-__all__ = ["YEARLY", "ParquetStore", "Source", "day_bounds", "label_of"]
+__all__ = ["ParquetStore"]

@@ -20,6 +20,7 @@ from mdslib.table import Array
 LEAST = 50  # distinct prices; with fewer, a step that is too coarse could come by chance
 _FINEST = 9  # decimal places: those of UNTOLD_TICK
 _EXACT = 2.0**53
+_GLANCE = 4_096  # prices of which a grid is told first, to be tried on all: sorting all takes long
 
 
 def with_step(instrument: Instrument, prices: Iterable[Array]) -> Instrument:
@@ -40,9 +41,12 @@ def with_step(instrument: Instrument, prices: Iterable[Array]) -> Instrument:
     """
     if instrument.tick != UNTOLD_TICK:
         return instrument
-    distinct = np.unique(np.concatenate([np.zeros(0), *map(np.unique, prices)]))
-    distinct = np.abs(distinct[np.isfinite(distinct)])
-    return instrument if len(distinct) < LEAST else dataclasses.replace(instrument, tick=_step(distinct))
+    found = np.abs(np.concatenate([np.zeros(0), *prices]))
+    found = found[np.isfinite(found)]
+    grid = _grid(np.unique(found[:: max(1, len(found) // _GLANCE)]))
+    if grid is None or not _suits(found, *grid):
+        grid = _grid(np.unique(found))
+    return instrument if grid is None else dataclasses.replace(instrument, tick=grid[1] / 10 ** grid[0])
 
 
 def common_step(ticks: Sequence[float]) -> float:
@@ -58,12 +62,21 @@ def common_step(ticks: Sequence[float]) -> float:
     return float(Fraction(math.gcd(*(int(step * shared) for step in steps)), shared))
 
 
-def _step(distinct: Array) -> float:
+def _grid(distinct: Array) -> tuple[int, int] | None:
+    """Return the decimal places of the coarsest grid that holds all, and its step in units of the last place."""
+    if len(distinct) < LEAST:
+        return None
     for places in range(_FINEST):
-        whole = np.rint(distinct * 10.0**places)
-        if (whole < _EXACT).all() and bool((whole / 10.0**places == distinct).all()):
-            return int(np.gcd.reduce(whole.astype("<i8"))) / 10**places or UNTOLD_TICK
-    return UNTOLD_TICK
+        if _suits(distinct, places, 1):
+            return places, int(np.gcd.reduce(np.rint(distinct * 10.0**places).astype("<i8")))
+    return None
+
+
+def _suits(prices: Array, places: int, step: int) -> bool:
+    whole = np.rint(prices * 10.0**places)
+    if not bool((whole < _EXACT).all() and (whole / 10.0**places == prices).all()):
+        return False
+    return step == 1 or not (whole.astype("<i8") % step).any()
 
 
 __all__ = ["LEAST", "common_step", "with_step"]

@@ -56,6 +56,11 @@ class Watch(threading.Thread):
         """Return until when so many messages had not been sent: the last look at fewer."""
         return self._times[max(0, bisect.bisect_left(self._counts, message) - 1)]
 
+    def stall(self, since: float) -> float:
+        """Return for how long, in s, the machine let this thread wait at most, which asks for 2 ms."""
+        times = self._times[bisect.bisect_left(self._times, since) :]
+        return float(np.diff(times).max(initial=0.0))
+
 
 @contextmanager
 def recorder(out: Path, url: str) -> Iterator[subprocess.Popen[bytes]]:
@@ -96,6 +101,7 @@ def test_killed_at_random_points_it_loses_nothing_that_the_tape_had(tmp_path: Pa
     market = live(np.concatenate([decoder.receive(line.partition(": ")[2], 0) for line in lines]))
     assert len(market) == frames  # a record a message
     chance, lost, heads, ends = random.Random(7), list[float](), list[int](), 0
+    stalls: list[float] = []
     with running(VenueServer.of_made("coinbase", [PAIR], frames, speed=1.0)) as venue:
         watch = Watch(venue)
         watch.start()
@@ -116,8 +122,11 @@ def test_killed_at_random_points_it_loses_nothing_that_the_tape_had(tmp_path: Pa
             assert heads[-1] - heads[0] < RECORD.itemsize
             last = messages(records[ends:], market)[-1]
             lost.append((killed - watch.when(last + 2)) * 1e3)
+            stalls.append(watch.stall(killed - 1.0) * 1e3)
             ends = len(records)
         watch.end()
     found = np.percentile(lost, [0, 50, 95, 100]).round().tolist()
     sys.stdout.write(f"\n{KILLS} kills lost the last ms (least, median, 95 of 100, most): {found}\n")
+    longest = sorted(zip(map(round, lost), map(round, stalls), strict=True), reverse=True)[:5]
+    sys.stdout.write(f"the most, and for how long the machine let another thread wait then: {longest}\n")
     assert found[2] <= MOST

@@ -21,8 +21,9 @@ from mdslib.feeds.replay import replay_capture
 from mdslib.instruments import UNTOLD_TICK, parse_instrument
 from mdslib.store.compact import RECEIPT, REST, compact, read_receipt
 from mdslib.store.files import LocalFiles
-from mdslib.store.parquet import ParquetStore, Source
+from mdslib.store.parquet import ParquetStore
 from mdslib.store.tapefile import TapeReader, TapeWriter
+from mdslib.store.tickstore import Source
 from mdslib.table import Table, trades
 from tests.store.tapes import BTC, DAY, ETH, MIDNIGHT, header, made_records, make_tape
 

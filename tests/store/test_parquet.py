@@ -20,7 +20,8 @@ from mdslib.protocols import Store
 from mdslib.store import parquetparts
 from mdslib.store.encoding import decode, encode
 from mdslib.store.fileformat import schema_of
-from mdslib.store.parquet import ParquetStore, Source
+from mdslib.store.parquet import ParquetStore
+from mdslib.store.tickstore import Source
 from mdslib.table import Table, empty, from_columns, trades
 from tests.test_table import tables
 

@@ -34,6 +34,8 @@ MIDNIGHT = 1_618_617_600_000_000_000
         (np.arange(LEAST - 1) * 0.5, UNTOLD_TICK),
         (np.arange(LEAST) / 3.0, UNTOLD_TICK),
         (np.full(10_000, 5.0), UNTOLD_TICK),
+        (np.append(np.arange(20_000) * 0.5, 0.3), 0.1),  # one price among many is finer
+        (np.repeat(np.arange(LEAST) * 0.5, [20_000, *[1] * (LEAST - 1)]), 0.5),  # most are alike
     ],
 )
 def test_the_step_is_the_coarsest_that_all_prices_lie_on(prices: Array, step: float) -> None:
