@@ -71,7 +71,9 @@ class VenueTape:
         self._writer: TapeWriter | None = None
         self._day = -1
         self._retry = 0
-        self._hole = False
+        self._last = 0  # latest event that was taken, ns UTC
+        self._hole = self._mended = False
+        self._told = 0  # of `lost`, what a person knows of
 
     @property
     def bytes(self) -> int:
@@ -79,15 +81,29 @@ class VenueTape:
         return self.written * RECORD.itemsize
 
     def add(self, day: int, records: Records) -> None:
-        """Take a batch of one day; it is safe after the next `flush` that leaves nothing waiting."""
+        """Take a batch of one day; it is safe after the next `flush` that leaves nothing waiting.
+
+        Once memory holds no more, batches are lost until all that waits is written. The GAP stands where the first of
+        them would: nothing follows on it before `mended`, when whoever keeps the books must begin them anew.
+        """
         if not len(records):
             return
-        if self.waiting + len(records) > MOST_WAITING:
+        if self._hole or self.waiting + len(records) > MOST_WAITING:
             if not self._hole:
                 self._tell(f"tape {self.folder}: the disk has taken nothing for too long; what comes now is lost")
+                self._wait(day, self._gaps(int(records["ts_init"][0]), self._last))
             self._hole = True
             self.lost += len(records)
             return
+        self._wait(day, records)
+        self._last = max(self._last, int(records["ts_event"].max()))
+
+    def mended(self) -> bool:
+        """Tell, once, that batches were lost and that the tape takes them again."""
+        mended, self._mended = self._mended, False
+        return mended
+
+    def _wait(self, day: int, records: Records) -> None:
         self.waiting += len(records)
         self._parts.append((day, records))
 
@@ -101,8 +117,6 @@ class VenueTape:
                 self._write(day, batch)
                 self._parts.popleft()
                 self.waiting -= len(batch)
-            if self._hole and self._day >= 0:
-                self._write(self._day, self._gaps(0))
         except MdsError as error:
             if not self.trouble:
                 why = str(error).removesuffix(_START_AGAIN)
@@ -110,8 +124,10 @@ class VenueTape:
             self.trouble, self._retry = str(error), monotonic_ns() + _TRY_AGAIN
             return False
         if self.trouble:
-            left = f", {self.lost} records were lost" if self.lost else ", nothing was lost"
+            lost, self._told = self.lost - self._told, self.lost
+            left = f", {lost} records were lost" if lost else ", nothing was lost"
             self._tell(f"tape {self.folder}: the disk takes records again{left}")
+        self._mended = self._mended or self._hole
         self.trouble, self._retry, self._hole = "", 0, False
         return True
 
@@ -151,7 +167,7 @@ class VenueTape:
             before = writer.found.segments[-1].records[-_LOOKED_AT:]
             last = int(before["ts_event"].max()) if len(before) else 0
             writer.found.close()
-            self._write(day, self._gaps(last, began=True))
+            self._write(day, self._gaps(int(self._parts[0][1]["ts_init"][0]), last, began=True))
 
     def _new_writer(self, day: int) -> TapeWriter:
         """Open the day's tape; beside one that is damaged, which is left as it is, the next of its name."""
@@ -174,9 +190,8 @@ class VenueTape:
             trading_date=date_of(day), run_name=self.run_name,
         )  # fmt: skip
 
-    def _gaps(self, since: int, *, began: bool = False) -> Records:
+    def _gaps(self, time: int, since: int, *, began: bool = False) -> Records:
         """Return a GAP of every instrument, and a START before them where the program began again."""
-        time = int(self._parts[0][1]["ts_init"][0]) if self._parts else since
         records = np.zeros(len(self.instruments) + began, RECORD)
         records["ts_event"] = records["ts_init"] = time
         records["kind"][int(began) :] = int(Kind.GAP)

@@ -52,6 +52,8 @@ class VenueRecording:
         if self.plan.mode is Mode.SNAPSHOT:
             self._snapshot(now)
         self.tape.flush()
+        if self.tape.mended():
+            self._after_hole(now)
 
     def close(self, now: int) -> bool:
         """Write what is left; return whether all of it could be written."""
@@ -101,6 +103,15 @@ class VenueRecording:
         first, self._day = self._day < 0, day
         if self.books is not None and self.plan.mode is Mode.FULL and not first:
             self.tape.add(day, self.books.images(time))
+
+    def _after_hole(self, now: int) -> None:
+        """Begin every book on the tape anew, where changes of it were lost for want of space."""
+        if self.plan.mode is Mode.FULL and self.books is not None:
+            self.tape.add(self._day, self.books.images(now))
+            self.tape.flush()
+        elif self.plan.mode is Mode.LIGHT:
+            for wanted in self.wanted:
+                self._resync(wanted.symbol, "changes of it were lost for want of space")
 
     def _snapshot(self, now: int) -> None:
         if now < self._next_image and self._next_image - now <= self.plan.every:

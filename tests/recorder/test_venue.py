@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from mdslib.book.grid import on_grid
+from mdslib.errors import RecordError
 from mdslib.events import RECORD, BookFlag, Kind
 from mdslib.protocols import Records
 from mdslib.recorder import books as books_module
+from mdslib.recorder import tape as tape_module
 from mdslib.recorder.plan import Mode
 from mdslib.recorder.source import PairState
 from mdslib.recorder.tape import DAY, VenueTape
 from mdslib.recorder.venue import VenueRecording
-from mdslib.store.tapefile import TapeReader
-from tests.recorder.conftest import plan
+from mdslib.store.tapefile import TapeReader, TapeWriter
+from tests.recorder.conftest import plan, tape_of
 
 MIDNIGHT = 20_778 * DAY  # 2026-11-21
 SECOND = 1_000_000_000
@@ -169,3 +173,47 @@ def test_from_a_gap_to_the_next_image_a_book_is_not_trusted(out: Path) -> None:
     venue.turn(MIDNIGHT)
     assert venue.books.images(MIDNIGHT)["f0"][1] == 102.0
     venue.close(MIDNIGHT)
+
+
+@pytest.mark.parametrize("mode", [Mode.FULL, Mode.LIGHT])
+def test_after_a_hole_for_want_of_space_every_book_on_the_tape_begins_anew(
+    out: Path, monkeypatch: pytest.MonkeyPatch, mode: Mode
+) -> None:
+    monkeypatch.setattr(tape_module, "MOST_WAITING", 3)
+    monkeypatch.setattr(tape_module, "_TRY_AGAIN", 0)
+    append, full = TapeWriter.append, [False]
+
+    def refusing(self: TapeWriter, records: Any, sides: Any = ()) -> int:
+        if full[0]:
+            raise RecordError("tape x: no space.")
+        return append(self, records, sides)
+
+    monkeypatch.setattr(TapeWriter, "append", refusing)
+    source = Fixed()
+    venue = recording(out, source, mode)
+    level(source, 0, np.nan, 0, BookFlag.SNAPSHOT, BookFlag.CLEAR)
+    level(source, 0, 100.0, 5, BookFlag.SNAPSHOT, BookFlag.LAST)
+    venue.turn(MIDNIGHT)
+    full[0] = True
+    level(source, 0, 100.0, 6, BookFlag.LAST)
+    venue.turn(MIDNIGHT + 1)
+    for price, size in ((100.0, 0), (99.0, 1), (98.0, 1)):  # all three are lost
+        level(source, 0, price, size, BookFlag.LAST)
+    venue.turn(MIDNIGHT + 2)
+    full[0] = False
+    venue.turn(MIDNIGHT + 3)
+    level(source, 0, 97.0, 1, BookFlag.LAST)
+    assert venue.close(MIDNIGHT + 4)
+    records = tape_of(out, "kraken")
+    kinds = records["kind"][:4].tolist()
+    assert kinds == [int(Kind.BOOK_DELTA)] * 3 + [int(Kind.GAP)]
+    after = records[4:]
+    if mode is Mode.LIGHT:
+        assert source.asked == [("XBT/USD", "changes of it were lost for want of space")]
+        assert after["f0"].tolist() == [97.0]
+        return
+    assert after["flag"][0] & BookFlag.CLEAR
+    book = on_grid(None, after)
+    book.apply(after)
+    assert book.top(10).bid.tolist() == [99.0, 98.0, 97.0], "what was lost shows in the image"
+    assert (after["ts_init"][:3] == MIDNIGHT + 3).all()
