@@ -70,6 +70,7 @@ class VenueTape:
         self._parts: deque[tuple[int, Records]] = deque()
         self._writer: TapeWriter | None = None
         self._day = -1
+        self._opening: Records = np.zeros(0, RECORD)  # what the open tape must say before anything else
         self._retry = 0
         self._last = 0  # latest event that was taken, ns UTC
         self._hole = self._mended = False
@@ -153,7 +154,13 @@ class VenueTape:
         if day != self._day or self._writer is None:
             self._open(day)
         assert self._writer is not None
-        self._writer.append(records)
+        if len(self._opening):
+            self._append(self._writer, self._opening)
+            self._opening = self._opening[:0]
+        self._append(self._writer, records)
+
+    def _append(self, writer: TapeWriter, records: Records) -> None:
+        writer.append(records)
         self.written += len(records)
 
     def _open(self, day: int) -> None:
@@ -161,13 +168,14 @@ class VenueTape:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+        self._opening = self._opening[:0]
         writer = self._writer = self._new_writer(day)
         self._day = day
         if writer.found is not None:
             before = writer.found.segments[-1].records[-_LOOKED_AT:]
             last = int(before["ts_event"].max()) if len(before) else 0
             writer.found.close()
-            self._write(day, self._gaps(int(self._parts[0][1]["ts_init"][0]), last, began=True))
+            self._opening = self._gaps(int(self._parts[0][1]["ts_init"][0]), last, began=True)
 
     def _new_writer(self, day: int) -> TapeWriter:
         """Open the day's tape; beside one that is damaged, which is left as it is, the next of its name."""

@@ -64,8 +64,9 @@ class VenueRecording:
         parts = [part for part in (source.take() for source in self.sources) if len(part)]
         if len(parts) < 2:
             return parts[0] if parts else np.zeros(0, RECORD)
-        together = np.concatenate(parts)
-        return together[np.argsort(together["ts_init"], kind="stable")]
+        # Each part stays in its own order, also where the clock was set back within it: a book is its changes in order.
+        times = np.concatenate([np.maximum.accumulate(part["ts_init"]) for part in parts])
+        return np.concatenate(parts)[np.argsort(times, kind="stable")]
 
     def _by_day(self, records: Records) -> list[tuple[int, Records]]:
         """Split a batch where the day of arrival changes, and say on which day's tape each part goes."""

@@ -97,3 +97,21 @@ def test_each_trouble_tells_what_was_lost_in_it(out: Path, disk: Disk) -> None:
     again = [line.partition("takes records again, ")[2] for line in told if "takes records again" in line]
     assert again == ["2 records were lost", "2 records were lost", "nothing was lost"]
     assert kept.lost == 4
+
+
+def test_a_restart_on_a_full_disk_still_says_that_it_began_again(out: Path, disk: Disk) -> None:
+    first = tape(out)
+    first.add(DAY_NUMBER, trades(NOON))
+    assert first.close()
+    second = tape(out)
+    second.add(DAY_NUMBER, trades(NOON + 5))
+    disk.full = True
+    assert not second.flush()
+    assert not second.flush()
+    disk.full = False
+    assert second.close()
+    records = tape_of(out, "kraken")
+    names = [Kind(kind).name for kind in records["kind"].tolist()]
+    assert names == ["TRADE", "START", "GAP", "GAP", "TRADE"]
+    assert records["i0"][2:4].tolist() == [NOON, NOON]
+    assert second.written == 4
