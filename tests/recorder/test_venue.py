@@ -105,6 +105,16 @@ def test_a_clock_that_jumps_far_takes_the_day_with_it_and_loses_nothing(out: Pat
     assert counts(out) == {"2026-11-18": 1, "2026-11-21": 3, "2027-12-26": 1}
 
 
+def test_a_clock_that_is_set_back_leaves_each_connection_in_its_own_order(out: Path) -> None:
+    sources = [Fixed(), Fixed()]
+    venue = recording(out, sources[0])
+    venue.sources = tuple(sources)
+    sources[0].put(*(MIDNIGHT + after for after in (100, 110, 60, 70)), i1=[1, 2, 3, 4])
+    sources[1].put(MIDNIGHT + 105, i1=[9])
+    assert venue.close(MIDNIGHT + 200)
+    assert tape_of(out, "kraken")["i1"].tolist() == [1, 9, 2, 3, 4]
+
+
 def test_beside_a_damaged_tape_the_recording_goes_on(out: Path) -> None:
     source = Fixed()
     venue = recording(out, source)
