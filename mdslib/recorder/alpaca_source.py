@@ -24,7 +24,7 @@ from mdslib.recorder.tape import DAY, date_of
 
 _KINDS = ("trades", "quotes")
 _BOOKS = "orderbooks"  # of pairs alone
-_TRADE, _QUOTE, _DELTA = int(Kind.TRADE), int(Kind.QUOTE), int(Kind.BOOK_DELTA)
+_TRADE, _QUOTE, _DELTA, _GAP = int(Kind.TRADE), int(Kind.QUOTE), int(Kind.BOOK_DELTA), int(Kind.GAP)
 _REFUSED_FOR = 300.0  # s between two tries of what was refused for good: a plan may be changed
 _LOOK_EVERY = 1.0  # s
 _JOINED_WITHIN = 10.0  # s
@@ -62,6 +62,8 @@ class AlpacaSource:
         self._counts: Counter[tuple[int, int]] = Counter()  # records by kind and place
         self._ended: Counter[int] = Counter()  # messages of books by place
         self._resyncs: Counter[int] = Counter()
+        self._doubted: set[int] = set()  # places of books from a GAP to their next image
+        self._unbelieved: Counter[int] = Counter()  # messages of such books by place
         self._state, self._said = "connecting", ""
         self._losses = 0
         self._last = 0
@@ -79,11 +81,31 @@ class AlpacaSource:
         parts = [self._taken.popleft() for _ in range(len(self._taken))]
         if not parts:
             return np.zeros(0, RECORD)
-        records = np.concatenate(parts)
+        records = self._believed(np.concatenate(parts))
         self._counts.update(zip(records["kind"].tolist(), records["instrument"].tolist(), strict=True))
         last = (records["kind"] == _DELTA) & (records["flag"] & BookFlag.LAST > 0)
         self._ended.update(records["instrument"][last].tolist())
         return records
+
+    def _believed(self, records: Records) -> Records:
+        """Leave out changes of a book from a GAP to its next image: the venue sends some before it has left a channel.
+
+        It is done here and not in the decoder, which runs in another thread, so that none can slip in behind the GAP.
+        """
+        kinds, places = records["kind"], records["instrument"]
+        gaps = kinds == _GAP
+        if not (self._books and (self._doubted or gaps.any())):
+            return records
+        keep = np.ones(len(records), bool)
+        for place in self._doubted | set(places[gaps].tolist()):
+            doubted = place in self._doubted
+            for at in np.flatnonzero((places == place) & (gaps | (kinds == _DELTA))).tolist():
+                flag = int(records["flag"][at])
+                doubted = bool(gaps[at]) or (doubted and not flag & BookFlag.CLEAR)
+                keep[at] = bool(gaps[at]) or not doubted
+                self._unbelieved[place] += not keep[at] and bool(flag & BookFlag.LAST)
+            (self._doubted.add if doubted else self._doubted.discard)(place)
+        return records[keep]
 
     def states(self) -> dict[str, PairState]:
         """Return how each of its symbols is; they share one connection."""
@@ -91,9 +113,10 @@ class AlpacaSource:
         for place, instrument in zip(self._places.tolist(), self.instruments, strict=True):
             trades, deltas, quotes = (self._counts[kind, place] for kind in (_TRADE, _DELTA, _QUOTE))
             messages = trades + quotes + self._ended[place]
+            state = "resync" if self._state == "live" and place in self._doubted else self._state
             found[instrument.symbol] = PairState(
-                self._state, self._said, messages, trades, deltas, quotes, self._counts[int(Kind.GAP), place],
-                self._resyncs[place], self._losses, ignored=self._feed.decoder.unread.total(),
+                state, self._said, messages, trades, deltas, quotes, self._counts[_GAP, place],
+                self._resyncs[place], self._losses, ignored=self._feed.decoder.unread.total() + self._unbelieved[place],
             )  # fmt: skip
         return found
 
@@ -178,6 +201,6 @@ class AlpacaSource:
 
     def _gaps(self, places: np.ndarray) -> Records:
         gaps = np.zeros(len(places), RECORD)
-        gaps["kind"], gaps["instrument"], gaps["i0"] = int(Kind.GAP), places, self._last
+        gaps["kind"], gaps["instrument"], gaps["i0"] = _GAP, places, self._last
         gaps["ts_event"] = gaps["ts_init"] = self._clock.now()
         return gaps

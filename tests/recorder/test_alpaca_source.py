@@ -13,7 +13,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import ServerConnection, serve
 
-from mdslib.events import Kind
+from mdslib.events import BookFlag, Kind
 from mdslib.feeds.backoff import Backoff
 from mdslib.feeds.lull import Lull
 from mdslib.instruments import Instrument, parse_instrument
@@ -193,8 +193,11 @@ def test_a_book_that_can_not_be_trusted_is_asked_for_anew_on_the_same_connection
     def script(connection: ServerConnection) -> None:
         pairs_welcome(connection, paths)
         say(connection, IMAGE)
-        asked.extend(json.loads(connection.recv(PATIENCE)) for _ in range(2))
+        asked.append(json.loads(connection.recv(PATIENCE)))
+        say(connection, CHANGE)  # it was on its way, and is of the book that is not trusted
+        asked.append(json.loads(connection.recv(PATIENCE)))
         say(connection, IMAGE)
+        say(connection, CHANGE)
         connection.recv(PATIENCE)
 
     told: list[str] = []
@@ -203,13 +206,15 @@ def test_a_book_that_can_not_be_trusted_is_asked_for_anew_on_the_same_connection
     def done(parts: list[Records]) -> bool:
         if sum(map(len, parts)) == 3 and not told:
             source.resync("BTC/USD", "it has been crossed for 5 s")
-        return sum(map(len, parts)) >= 7
+        return sum(map(len, parts)) >= 8
 
     records = record(source, done)
     assert [each["action"] for each in asked] == ["unsubscribe", "subscribe"]
     assert [each["orderbooks"] for each in asked] == [["BTC/USD"]] * 2
-    assert records["kind"].tolist() == [29] * 3 + [int(Kind.GAP)] + [29] * 3, "until its image it is not trusted"
-    assert records["instrument"].tolist() == [3] * 7
+    assert records["kind"].tolist() == [29] * 3 + [int(Kind.GAP)] + [29] * 4, "until its image it is not trusted"
+    assert records["flag"][4] & BookFlag.CLEAR, "the image is the first after the GAP"
+    assert records["instrument"].tolist() == [3] * 8
     assert paths == ["/v1beta3/crypto/us"], "the connection stays"
     assert told == ["alpaca: the book of BTC/USD is asked for anew: it has been crossed for 5 s"]
-    assert source.states()["BTC/USD"].resyncs == 1
+    state = source.states()["BTC/USD"]
+    assert (state.state, state.resyncs, state.ignored) == ("live", 1, 1)
