@@ -42,7 +42,6 @@ class BitmexDecoder(VenueDecoder):
     """
 
     venue = "bitmex"
-    lot_places = 0
 
     def __init__(self, pairs: Pairs | None = None) -> None:
         super().__init__(pairs)

@@ -47,8 +47,6 @@ class Endpoint(NamedTuple):
         Without any frame for so long, s, a connection is dead: every venue sends heartbeats or answers `ping`.
     ping : str
         What to send after `ping_after` s of silence; empty: nothing.
-    lot : float
-        Size step of the records, in units: no venue's sizes are finer.
     """
 
     dialect: str
@@ -60,7 +58,6 @@ class Endpoint(NamedTuple):
     silence: float = 30.0
     ping: str = ""
     ping_after: float = 10.0
-    lot: float = 1e-8
 
     def messages(self, pair: str, channels: Sequence[Channel]) -> tuple[str, ...]:
         """Return the messages, as texts, that ask for a pair's channels.
@@ -182,7 +179,6 @@ _ALL = (
         most_channels=60,
         ping="ping",
         ping_after=5.0,
-        lot=1.0,
     ),
 )
 ENDPOINTS: dict[str, Endpoint] = {each.dialect: each for each in _ALL}

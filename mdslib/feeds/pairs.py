@@ -31,7 +31,7 @@ class Pairs:
         self.symbols: list[str] = []
         self.book_times: list[int] = []  # of each pair's latest book record, ns UTC
         self._places: dict[str, int] = {}
-        self._exponents = {symbol: _exponent(symbol, lot) for symbol, lot in (lots or {}).items()}
+        self._exponents = {symbol: places_of(symbol, lot) for symbol, lot in (lots or {}).items()}
         for symbol in symbols or ():
             self._add(symbol)
 
@@ -51,7 +51,14 @@ class Pairs:
         return len(self.symbols) - 1
 
 
-def _exponent(symbol: str, lot: float) -> int:
+def places_of(symbol: str, lot: float) -> int:
+    """Return the decimal places of a lot, which is a power of ten.
+
+    Examples
+    --------
+    >>> places_of("BTC-USD", 1e-8), places_of("XBTUSD", 1.0)
+    (8, 0)
+    """
     exponent = -Decimal(repr(float(lot))).normalize().as_tuple().exponent if lot > 0 else 0  # type: ignore[operator]
     if Decimal(10) ** -exponent != Decimal(repr(float(lot))):
         raise ConfigError(f"the lot of {symbol} must be a power of ten, received {lot!r}; write 1e-8 or 1.0")

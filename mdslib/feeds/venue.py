@@ -23,7 +23,8 @@ import numpy as np
 from mdslib.errors import DataError
 from mdslib.events import RECORD, BookFlag, Kind, pack_conditions
 from mdslib.feeds.digits import whole
-from mdslib.feeds.pairs import Pairs
+from mdslib.feeds.pairs import Pairs, places_of
+from mdslib.instruments import CRYPTO_LOTS
 from mdslib.protocols import Records
 
 CONNECTION = "connection"  # the account of messages that belong to no pair
@@ -196,10 +197,10 @@ class VenueDecoder(ABC):
     """
 
     venue: ClassVar[str]
-    lot_places: ClassVar[int] = 8  # decimal places of the smallest size step, where `pairs` does not say
 
     def __init__(self, pairs: Pairs | None = None) -> None:
         self.pairs = Pairs() if pairs is None else pairs
+        self.lot_places = places_of(self.venue, CRYPTO_LOTS[self.venue])  # where `pairs` does not say
         self.tallies: dict[str, Tally] = {}
         self.unread: deque[Unread] = deque(maxlen=_KEPT)
         self.outcome = Outcome.CONTROL

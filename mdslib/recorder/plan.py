@@ -50,14 +50,8 @@ class Wanted(NamedTuple):
         return f"{self.dialect}:{self.symbol}"
 
     def instrument(self) -> Instrument:
-        """Return the instrument as the tape's header has it.
-
-        The venues' feeds do not say their price steps, so `tick` is the finest that any has.
-        """
-        if self.dialect == ALPACA:
-            return parse_instrument(self.symbol)
-        lot = ENDPOINTS[self.dialect].lot
-        return Instrument(self.symbol, self.venue, 1e-8, lot, "USD", "24/7", shortable=False, fractionable=True)
+        """Return the instrument as the tape's header has it; its `tick` is `UNTOLD_TICK`, since no feed says it."""
+        return parse_instrument(self.symbol if self.dialect == ALPACA else f"{self.venue}:{self.symbol}")
 
 
 def parse_wanted(text: str) -> Wanted:

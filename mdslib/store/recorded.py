@@ -6,6 +6,7 @@ table can hold, such as starts and the texts of gaps, is the *rest*, and is kept
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 
 from mdslib.errors import TapeError
 from mdslib.events import SCHEMAS, Kind
-from mdslib.instruments import Instrument
+from mdslib.instruments import CRYPTO_LOTS, UNTOLD_TICK, Instrument
 from mdslib.protocols import Records
 from mdslib.store.steps import with_step
 from mdslib.store.tapereader import TapeReader, segment_paths, side_path
@@ -35,6 +36,7 @@ STORED = (
 )
 _PRICES = {Kind.TRADE: ("f0",), Kind.QUOTE: ("f0", "f1"), Kind.BOOK_DELTA: ("f0",)}  # slots
 DOOMED = "verified.delete"  # beside a tape that the store holds, while it is being deleted
+_OLD_TICK = 1e-8  # what the headers of the recorder's first tapes say of every crypto venue's pair: not told either
 _CODES = np.array([int(kind) for kind in STORED], "u1")
 _HEADER_BYTES = 1 << 20
 
@@ -118,7 +120,7 @@ class Recorded:
                     f"a record of the tape must be of one of its {len(instruments)} instruments, received number"
                     f" {number}; it was written by another version"
                 )
-            instrument = instruments[number]
+            instrument = _untold(instruments[number])
             self.instruments[instrument.id] = instrument
             self._rows.setdefault((instrument.id, Kind(kind)), []).append((place, records, rows))
 
@@ -139,6 +141,12 @@ class Recorded:
         for kind, slots in _PRICES.items():
             for _, records, rows in self._rows.get((name, kind), ()):
                 yield from (records[slot][rows] for slot in slots)
+
+
+def _untold(instrument: Instrument) -> Instrument:
+    if instrument.venue in CRYPTO_LOTS and instrument.tick == _OLD_TICK:
+        return dataclasses.replace(instrument, tick=UNTOLD_TICK)
+    return instrument
 
 
 def prices_of(records: Records) -> Iterator[Array]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import json
 import threading
@@ -19,6 +20,9 @@ from mdslib.errors import DataError
 from mdslib.events import RECORD, Kind
 from mdslib.feeds.replay import replay_capture
 from mdslib.instruments import UNTOLD_TICK, parse_instrument
+from mdslib.recorder.plan import parse_wanted
+from mdslib.recorder.tape import DAY as DAY_NS
+from mdslib.recorder.tape import VenueTape
 from mdslib.store.compact import RECEIPT, REST, compact, read_receipt
 from mdslib.store.files import LocalFiles
 from mdslib.store.parquet import ParquetStore
@@ -274,6 +278,24 @@ def test_a_pairs_tick_is_the_step_of_its_prices_where_there_are_enough(tmp_path:
     assert [store.instrument(BTC, kind).tick for kind in kinds] == [0.1] * 4
     assert store.instrument(ETH, Kind.TRADE).tick == UNTOLD_TICK
     assert [each.tick for each in mdslib.load([BTC.id, ETH.id], DAY, store=store).instruments] == [0.1, UNTOLD_TICK]
+
+
+@pytest.mark.parametrize("told", [None, 1e-8])
+def test_a_pair_that_mds_record_recorded_has_a_tick(tmp_path: Path, told: float | None) -> None:
+    """By the recorder's own header; the first tapes' said 1e-8, which nobody had told either."""
+    pair = parse_wanted("coinbase-advanced:BTC-USD").instrument()
+    assert pair.tick == UNTOLD_TICK
+    pair = pair if told is None else dataclasses.replace(pair, tick=told)
+    tape = VenueTape(tmp_path / "record/coinbase", "tape", [pair], "full", "write", print)
+    records = np.zeros(100, RECORD)
+    records["kind"], records["ts_event"], records["ts_init"] = int(Kind.TRADE), MIDNIGHT, MIDNIGHT
+    records["f0"], records["i0"] = 60_000 + 0.5 * np.arange(100), 10
+    tape.add(MIDNIGHT // DAY_NS, records)
+    assert tape.close()
+    store = ParquetStore(tmp_path / "store")
+    compact(tmp_path / "record", store)
+    (found,) = mdslib.load("coinbase:BTC-USD", DAY, store=store).instruments
+    assert (found.tick, found.lot) == (0.5, 1e-8)
 
 
 def test_a_unit_runs_this_very_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
