@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,6 +15,8 @@ _FRACTION = 1e-9  # units: Alpaca takes quantities of up to nine decimals
 UNTOLD_TICK = 1e-9  # of a pair whose price step nobody has told: finer than any venue's
 # Smallest size steps by which the venues' sizes are counted; where they trade, every day is a session.
 CRYPTO_LOTS = {"bitfinex": 1e-8, "bitmex": 1.0, "coinbase": 1e-8, "kraken": 1e-8}
+_CONTRACTS = ("bitmex",)  # where sizes count contracts, whose worth is not quantity times price
+_CODE = re.compile("[A-Z0-9]{2,}")
 
 
 class Steps(NamedTuple):
@@ -61,7 +65,7 @@ class Instrument:
     lot : float
         Smallest size step, in units; market sizes are integer counts of it, and so are orders' quantities.
     currency : str
-        ISO code of the price's currency.
+        Code of the price's currency, as the venue writes it; empty where nobody has told it.
     session : str
         Name of its trading calendar: ``NYSE``, or ``24/7``.
     shortable : bool
@@ -154,11 +158,55 @@ def parse_instrument(text: str | Instrument) -> Instrument:
         raise ConfigError(f"an instrument must be a symbol or an Instrument, received {text!r}; write it like 'SPY'")
     head, _, tail = text.partition(":")
     if tail and head in CRYPTO_LOTS:
-        return Instrument(tail, head, UNTOLD_TICK, CRYPTO_LOTS[head], "USD", "24/7", shortable=False, fractionable=True)
+        paid, lot = quote_currency(head, tail), CRYPTO_LOTS[head]
+        return Instrument(tail, head, UNTOLD_TICK, lot, paid, "24/7", shortable=False, fractionable=True)
     venue, _, symbol = text.rpartition(":")
     if "/" in symbol:
-        base = symbol.partition("/")[2] or "USD"
+        paid = quote_currency(venue, symbol)
         return Instrument(
-            symbol, venue or "alpaca", UNTOLD_TICK, 1e-9, base, "24/7", shortable=False, fractionable=True
+            symbol, venue or "alpaca", UNTOLD_TICK, 1e-9, paid, "24/7", shortable=False, fractionable=True
         )
     return Instrument(symbol.upper() if not venue else symbol, venue or "alpaca")
+
+
+def quote_currency(venue: str, symbol: str) -> str:
+    """Return the currency that a pair's price is in, where the form of the symbol tells it; else nothing.
+
+    Examples
+    --------
+    >>> quote_currency("coinbase", "BTC-EUR"), quote_currency("kraken", "XBT/USD"), quote_currency("bitmex", "XBTUSD")
+    ('EUR', 'USD', '')
+    >>> quote_currency("bitfinex", "tBTCUSD"), quote_currency("bitfinex", "tDUSK:USD")
+    ('USD', 'USD')
+    """
+    quote = ""
+    if "/" in symbol:
+        quote = symbol.partition("/")[2]
+    elif venue == "coinbase":
+        quote = symbol.partition("-")[2]
+    elif venue == "bitfinex" and symbol.startswith("t"):
+        quote = symbol.partition(":")[2] if ":" in symbol else symbol[4:] if len(symbol) == 7 else ""
+    return quote if _CODE.fullmatch(quote) else ""
+
+
+def check_linear(where: str, instruments: Iterable[Instrument]) -> None:
+    """Refuse what an account can't reckon: it takes a position for quantity times price in one currency.
+
+    Parameters
+    ----------
+    where : str
+        What wants to trade them, for the message.
+    instruments : iterable of Instrument
+        What would be traded.
+
+    Raises
+    ------
+    ConfigError
+        One of them is a contract, such as BitMEX's XBTUSD: one is worth 1 USD, and is paid in bitcoin.
+    """
+    for instrument in instruments:
+        if instrument.venue in _CONTRACTS:
+            raise ConfigError(
+                f"{where}: an instrument must be worth quantity times price, received {instrument.id}, which"
+                f" {instrument.venue} counts in contracts; its data can be loaded and looked at, and not traded"
+            )

@@ -15,6 +15,24 @@ compiled = jit(on_grid)
 
 
 @pytest.mark.parametrize(
+    ("name", "currency"),
+    [
+        ("coinbase:BTC-EUR", "EUR"),
+        ("coinbase:BTC-PERP-INTX", ""),
+        ("kraken:XBT/USDT", "USDT"),
+        ("bitfinex:tBTCEUR", "EUR"),
+        ("bitfinex:tDUSK:USD", "USD"),
+        ("bitfinex:fUSD", ""),
+        ("bitmex:XBTUSD", ""),
+        ("ETH/BTC", "BTC"),
+        ("SPY", "USD"),
+    ],
+)
+def test_a_currency_is_what_the_symbols_form_tells(name: str, currency: str) -> None:
+    assert parse_instrument(name).currency == currency
+
+
+@pytest.mark.parametrize(
     ("value", "step", "on"),
     [
         (145.32, 0.01, True),

@@ -16,7 +16,7 @@ from mdslib.backtesting.result import Result
 from mdslib.book.seen import mend
 from mdslib.errors import ConfigError, DataError, ModelError, ModelRaised
 from mdslib.events import Kind
-from mdslib.instruments import Instrument, parse_instrument
+from mdslib.instruments import Instrument, check_linear, parse_instrument
 from mdslib.jit import as_records, collecting_later, records
 from mdslib.matching import (
     FILL,
@@ -130,6 +130,7 @@ def backtest(
     """
     strategy = find_model(model)
     market_data = as_market_data(data, instruments)
+    check_linear("backtest", market_data.instruments)
     profile = parse_rules(rules)
     charged = fees if isinstance(fees, Fees) else Fees(bps=number("backtest(fees=...), in basis points,", fees))
     run = _Run(

@@ -18,7 +18,7 @@ from mdslib.calendar import parse_date, session, why_closed, zone
 from mdslib.clock import wall_ns
 from mdslib.config import load_settings
 from mdslib.errors import ConfigError, SessionError, did_you_mean
-from mdslib.instruments import Instrument, parse_instrument
+from mdslib.instruments import Instrument, check_linear, parse_instrument
 from mdslib.live.options import checked_options
 from mdslib.matching import Rules
 from mdslib.risk import Limits, make_limits
@@ -180,6 +180,7 @@ def make_plan(date: str, run_dir: str, terms: Terms) -> LivePlan:
 
 def _instruments(strategy: Strategy, symbols: Sequence[str], *, fractional: bool) -> tuple[Instrument, ...]:
     instruments = tuple(parse_instrument(symbol) for symbol in symbols)
+    check_linear("mds live", instruments)
     if fractional:
         instruments = tuple(replace(instrument, fractionable=True) for instrument in instruments)
     names = [instrument.symbol for instrument in instruments]

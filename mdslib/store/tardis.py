@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from mdslib.errors import DataError
 from mdslib.events import BookFlag, Kind, pack_conditions
-from mdslib.instruments import UNTOLD_TICK, Instrument, parse_instrument
+from mdslib.instruments import UNTOLD_TICK, Instrument, parse_instrument, quote_currency
 from mdslib.store.imported import Imported, days_of, in_order, lots, parse_csv, read_bytes, store_days
 from mdslib.store.tickstore import TickStore
 from mdslib.store.views import View, deltas_of
@@ -77,7 +77,7 @@ def _instrument(name: str) -> Instrument:
     known = parse_instrument(name)
     if known.session == "24/7":
         return known
-    return Instrument(symbol, venue, UNTOLD_TICK, 1e-8, "USD", "24/7", shortable=False)
+    return Instrument(symbol, venue, UNTOLD_TICK, 1e-8, quote_currency(venue, symbol), "24/7", shortable=False)
 
 
 def _table(form: dict[str, Any], rows: dict[str, Array], instrument: Instrument, where: str) -> Table:

@@ -598,6 +598,12 @@ def test_a_frame_must_say_what_it_is_of() -> None:
         backtest(by_size, frame.rename(columns={"price": "cost"}), instruments=["SPY"])
 
 
+def test_contracts_that_are_not_worth_quantity_times_price_are_refused() -> None:
+    table = trades([0], [60_000.0], [100])
+    with pytest.raises(ConfigError, match=r"^backtest: .* received bitmex:XBTUSD, which bitmex counts in contracts"):
+        backtest(by_size, table, instruments=["bitmex:XBTUSD"])
+
+
 def test_a_frame_gets_its_sessions_from_the_calendar() -> None:
     index = pd.DatetimeIndex(["2013-10-08 13:00", "2013-10-08 14:00", "2013-10-08 14:01"], tz="UTC")
     frame = pd.DataFrame({"price": [10.0, 10.0, 11.0], "size": [1, 1, 9]}, index=index)

@@ -56,6 +56,7 @@ def test_lifted_limits_are_none() -> None:
         ({"symbols": []}, "model 'volume_modulo' trades 1 instruments, received 0 (none)"),
         ({"symbols": [""]}, "Instrument.symbol must be a venue symbol, received ''"),
         ({"symbols": ["SPY", "spy"]}, "symbols must differ, received SPY, SPY"),
+        ({"symbols": ["bitmex:XBTUSD"]}, "must be worth quantity times price, received bitmex:XBTUSD"),
         ({"feed": "sipp"}, "feed must be one of Alpaca's, received 'sipp'. Did you mean 'sip'?"),
         ({"data_stream_url": "ws://example.org"}, "data_stream_url: the address must be encrypted or on this machine"),
         ({"data_stream_url": "https://example.org"}, "data_stream_url must be an address like wss://host"),
