@@ -32,8 +32,8 @@ _loads = msgspec.json.Decoder(float_hook=str).decode
 class CoinbaseDecoder(VenueDecoder):
     """Frames of one Coinbase Exchange connection to records.
 
-    Numbers of trades follow one another: a jump is counted as a gap of sequence. `last_match` is a trade from before
-    the subscription, and counted as old.
+    Numbers of trades follow one another: a jump is a gap of sequence, and since level 2 has no numbers of its own, the
+    book is not trusted either. `last_match` is a trade from before the subscription, and counted as old.
 
     Examples
     --------
@@ -113,12 +113,12 @@ class CoinbaseDecoder(VenueDecoder):
             now.tally.repeated_trades += 1
             return Outcome.DECODED
         else:
+            if last is not None and number > last + 1 and now.pair not in self._sequences:
+                self._missed(last, number)
             price, size = float(message["price"]), self._lots(message["size"])
             self._trade(to_ns(message["time"]), price, size, number, _TAKER[message["side"]])
             if now.pair in self._sequences:
                 self._follow(message)
-            else:
-                now.tally.sequence_gaps += last is not None and number > last + 1
         self._trade_ids[now.pair] = max(number, last or 0)
         return Outcome.DECODED
 
@@ -126,9 +126,15 @@ class CoinbaseDecoder(VenueDecoder):
         now = self._frame
         last, newest = self._trade_ids.get(now.pair), int(message["last_trade_id"])
         if last is not None and newest > last:
-            now.tally.sequence_gaps += 1
+            self._missed(last, newest + 1)
             self._trade_ids[now.pair] = newest
         return self._control("heartbeat")
+
+    def _missed(self, last: int, number: int) -> None:
+        """Note that trades are missing before a number; what was lost of level 2 with them, nothing else would tell."""
+        self._frame.tally.sequence_gaps += 1
+        if self._frame.pair not in self._sequences:  # the channel `full` numbers every message
+            self._distrust(f"trades: {last + 1} must follow, the next is {number}")
 
     # ------------------------------------------------------------ the channel full
 

@@ -144,10 +144,12 @@ class KrakenV2Decoder(VenueDecoder):
         elif last is not None and number <= last:
             now.tally.repeated_trades += 1
         else:
+            if last is not None and number > last + 1:
+                now.tally.sequence_gaps += 1  # only an image ends a GAP, so the book is asked for anew too
+                self._distrust(f"trades: {last + 1} must follow, received {number}")
             letters = (item["side"][:1], item.get("ord_type", "")[:1])
             price, size = float(item["price"]), self._lots(str(item["qty"]))
             self._trade(to_ns(item["timestamp"]), price, size, number, letters)
-            now.tally.sequence_gaps += last is not None and number > last + 1
         self._trade_ids[now.pair] = max(number, last or 0)
         return Outcome.DECODED
 

@@ -68,16 +68,28 @@ def test_last_match_is_an_old_trade_and_gives_no_record():
 
 def test_a_jump_of_trade_numbers_is_a_gap():
     decoder = opened()
-    for number in (9, 10, 12):
+    for number in (9, 10):
         decoder.receive(match(number), 1)
+    assert decoder.take_resyncs() == []
+    after = decoder.receive(match(12), 1)
     assert (decoder.tallies[PAIR].trades, decoder.tallies[PAIR].sequence_gaps) == (3, 1)
+    assert after["kind"].tolist() == [Kind.GAP, Kind.TRADE], "the GAP is where the lost trade would have been"
+    (resync,) = decoder.take_resyncs()
+    assert (resync.pair, resync.why) == (PAIR, "trades: 11 must follow, the next is 12")
+    assert [json.loads(text)["type"] for text in resync.send] == ["unsubscribe", "subscribe"]
+    assert len(decoder.receive(update(["buy", "101.10", "1"]), 1)) == 0, "level 2 has no numbers that could clear it"
+    assert decoder.receive(snapshot(), 1)["flag"][0] & BookFlag.CLEAR
 
 
 def test_a_heartbeat_shows_trades_that_never_came():
     decoder = opened()
     decoder.receive(match(9), 1)
-    for last in (9, 11, 11):
-        decoder.receive(frame("heartbeat", sequence=90, last_trade_id=last, time=TIME), 1)
+    kinds = [
+        decoder.receive(frame("heartbeat", sequence=90, last_trade_id=last, time=TIME), 1)["kind"].tolist()
+        for last in (9, 11, 11)
+    ]
+    assert kinds == [[], [Kind.GAP], []]
+    assert [resync.why for resync in decoder.take_resyncs()] == ["trades: 10 must follow, the next is 12"]
     assert (decoder.tallies[PAIR].sequence_gaps, decoder.tallies[PAIR].control) == (1, 3)
 
 

@@ -76,7 +76,9 @@ def test_trades_follow_one_another_and_those_of_a_snapshot_are_old():
     assert (record["f0"], record["i0"], record["i1"]) == (45283.4, 50_000, 5)
     assert unpack_conditions(record["code"]) == ["s", "m"]
     decoder.receive(trade(5), 1)
-    decoder.receive(trade(7), 1)
+    assert decoder.take_resyncs() == []
+    assert decoder.receive(trade(7), 1)["kind"].tolist() == [Kind.GAP, Kind.TRADE]
+    assert [resync.why for resync in decoder.take_resyncs()] == ["trades: 6 must follow, received 7"]
     tally = decoder.tallies[PAIR]
     assert (tally.old_trades, tally.trades, tally.repeated_trades, tally.sequence_gaps) == (1, 2, 1, 1)
 
