@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mdslib.audit.report import AuditReport, Finding, Outcome
-from mdslib.events import RECORD, SCHEMAS, Kind
+from mdslib.events import RECORD, SCHEMAS, BookFlag, Kind
 from mdslib.instruments import Instrument
 from mdslib.protocols import Records
 
@@ -18,6 +18,7 @@ MARKET = tuple(
         Kind.TRADE,
         Kind.QUOTE,
         Kind.BAR,
+        Kind.BOOK_DELTA,
         Kind.BAR_REVISION,
         Kind.DAILY_BAR,
         Kind.CORRECTION,
@@ -69,7 +70,13 @@ def compare_sent(
     gaps = int((records["kind"] == int(Kind.GAP)).sum())
     noted = f"; the tape itself notes {gaps} gaps{late}" if gaps else late
     on_tape = _rows(records)
-    found = _Compared(sent[_rows(sent)], records[on_tape], fetched[on_tape])
+    wanted, tape = sent[_rows(sent)], records[on_tape]
+    if np.isin(records["kind"], (int(Kind.GAP), int(Kind.START))).any():
+        renewed = _renewed(wanted, tape)
+        wanted = wanted[~renewed]
+        if renewed.any():
+            noted += f"; {int(renewed.sum()):,} levels of books were lost, and came again with an image"
+    found = _Compared(wanted, tape, fetched[on_tape])
     wrong = found.first_wrong(instruments)
     if wrong:
         return _report(Outcome.FAILED, f"{found.counts()}{wrong}{noted}")
@@ -137,6 +144,23 @@ def _fetched(records: Records) -> np.ndarray:
     for at in np.flatnonzero(records["kind"] == int(Kind.BACKFILL)):
         fetched[at + 1 : at + 1 + int(records["i0"][at])] = True
     return fetched
+
+
+def _renewed(sent: Records, tape: Records) -> np.ndarray:
+    """Tell of the levels of books that were sent which never came, and right after which an image did: nothing is lost.
+
+    A connection that is cut takes frames with it. No history has a book's, and none is needed.
+    """
+    book = sent["kind"] == int(Kind.BOOK_DELTA)
+    missing = book.copy()
+    missing[book] = ~np.isin(_opaque(sent[book]), _opaque(tape[tape["kind"] == int(Kind.BOOK_DELTA)]))
+    renewed = np.zeros(len(sent), bool)
+    for k in np.unique(sent["instrument"][missing]).tolist():
+        rows = np.flatnonzero(book & (sent["instrument"] == k))
+        for at in np.flatnonzero((sent["flag"][rows] & BookFlag.CLEAR > 0) & ~missing[rows]):
+            came = np.flatnonzero(~missing[rows[:at]])
+            renewed[rows[came[-1] + 1 if len(came) else 0 : at]] = True
+    return renewed
 
 
 def _report(outcome: Outcome, text: str) -> AuditReport:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from mdslib.brokers.allowance import Allowance
-from mdslib.brokers.alpaca_orders import STATUSES, chained, number, order_body, order_state
+from mdslib.brokers.alpaca_orders import STATUSES, chained, number, order_body, order_state, pair_symbol
 from mdslib.brokers.alpaca_stream import VARIABLES, TradeUpdates
 from mdslib.errors import BrokerError, ConfigError, CredentialError, OrderRejected, OutcomeUnknown
 from mdslib.feeds.connect import check_encrypted, is_loopback
@@ -119,7 +119,7 @@ class AlpacaBroker:
     def positions(self) -> dict[str, Position]:
         """Return the open positions by symbol."""
         found = self._ask("positions", self._client.get_all_positions)
-        return self._read("positions", lambda: {row["symbol"]: _position(row) for row in found})
+        return self._read("positions", lambda: {held.symbol: held for held in map(_position, found)})
 
     def clock(self) -> VenueClock:
         """Return the venue's clock and its next open and close."""
@@ -358,8 +358,9 @@ def _where(order: NewOrder) -> str:
 
 
 def _position(row: dict[str, Any]) -> Position:
-    qty = number(row["qty"])
-    return Position(row["symbol"], -abs(qty) if row.get("side") == "short" else qty, number(row["avg_entry_price"]))
+    qty, symbol = number(row["qty"]), row["symbol"]
+    symbol = pair_symbol(symbol) if row.get("asset_class") == "crypto" else symbol
+    return Position(symbol, -abs(qty) if row.get("side") == "short" else qty, number(row["avg_entry_price"]))
 
 
 def _is_about_credentials(refused: HttpRefused) -> bool:

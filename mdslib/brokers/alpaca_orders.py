@@ -108,6 +108,22 @@ def chained(before: OrderState, after: OrderState) -> OrderState:
 
 _SIDES = ("sell", "buy")
 _TIFS = {tif: tif.name.lower() for tif in TimeInForce}
+# Alpaca takes no DAY order for a pair, whose market never closes. It goes out as GTC: the session cancels at its close
+# what still works of its own, which is where a DAY order ends. Source: Alpaca, "Placing Orders", "Crypto Orders".
+_PAIR_TIFS = _TIFS | {TimeInForce.DAY: "gtc"}
+_QUOTED_IN = ("USDT", "USDC", "USD", "BTC")
+
+
+def pair_symbol(symbol: str) -> str:
+    """Return a pair as its orders name it, ``BTC/USD``; Alpaca's positions may leave out the slash.
+
+    Examples
+    --------
+    >>> pair_symbol("BTCUSD"), pair_symbol("ETHUSDT"), pair_symbol("BTC/USD")
+    ('BTC/USD', 'ETH/USDT', 'BTC/USD')
+    """
+    quoted = next((name for name in _QUOTED_IN if symbol.endswith(name) and len(symbol) > len(name)), "")
+    return symbol if "/" in symbol or not quoted else f"{symbol[: -len(quoted)]}/{quoted}"
 
 
 def order_body(order: NewOrder) -> bytes:
@@ -119,13 +135,18 @@ def order_body(order: NewOrder) -> bytes:
     --------
     >>> order_body(NewOrder("c1", "SPY", -5.0, math.nan, TimeInForce.DAY))
     b'{"symbol":"SPY","qty":5.0,"side":"sell","type":"market","time_in_force":"day","client_order_id":"c1"}'
+
+    A pair's DAY order goes out as GTC, since its venue has no other; the session ends it at its close.
+
+    >>> b'"time_in_force":"gtc"' in order_body(NewOrder("c2", "BTC/USD", 0.5, 90000.5, TimeInForce.DAY))
+    True
     """
     fields: dict[str, Any] = {
         "symbol": order.symbol,
         "qty": abs(order.qty),
         "side": _SIDES[order.qty > 0],
         "type": "market",
-        "time_in_force": _TIFS[order.time_in_force],
+        "time_in_force": (_PAIR_TIFS if "/" in order.symbol else _TIFS)[order.time_in_force],
         "client_order_id": order.client_order_id,
     }
     if not math.isnan(order.limit):

@@ -16,6 +16,7 @@ import typer
 from mdslib.calendar import ALWAYS, zone
 from mdslib.config import load_settings
 from mdslib.errors import ConfigError
+from mdslib.instruments import parse_instrument
 from mdslib.resources import resource
 from mdslib.units import Deployment, check_credentials, render
 
@@ -30,7 +31,9 @@ def deploy_command(
     run_as: Annotated[str, typer.Option("--run-as", help="The user that a system unit runs as.")] = "",
     name: Annotated[str, typer.Option(help="Name of the units.")] = "mdslib-live",
     start: Annotated[str, typer.Option(help="When to start, HH:MM at the exchange.")] = "",
-    exchange: Annotated[str, typer.Option(help="Whose calendar decides whether there is a session.")] = "NYSE",
+    exchange: Annotated[
+        str, typer.Option(help="Whose calendar decides whether there is a session; empty: the symbols' own.")
+    ] = "",
     workdir: Annotated[Path | None, typer.Option(help="Folder to run in: mdslib.toml, models/, runs/.")] = None,
     credentials: Annotated[Path | None, typer.Option(help="File of the venue's keys, mode 0600.")] = None,
     dest: Annotated[Path | None, typer.Option(help="Folder for the units; systemd's own by default.")] = None,
@@ -45,6 +48,8 @@ def deploy_command(
     /etc/mdslib/credentials with --system.
     """
     folder = _folder(workdir)
+    own = [parse_instrument(symbol).session for symbol in _split(symbols)]
+    exchange = exchange or (own[0] if own else "NYSE")
     around_the_clock = exchange == ALWAYS
     start = start or ("00:00" if around_the_clock else "09:00")
     deployment = Deployment(
@@ -89,7 +94,8 @@ def _words(model: str, symbols: list[str], values: list[str], exchange: str, ext
         words += ["--symbol", symbol]
     for value in values:
         words += ["--set", value]
-    return [*words, *(["--exchange", exchange] if exchange != "NYSE" else []), *extra]
+    own = all(parse_instrument(symbol).session == exchange for symbol in symbols)
+    return [*words, *([] if own else ["--exchange", exchange]), *extra]
 
 
 def _check_session(deployment: Deployment) -> None:
@@ -107,7 +113,7 @@ def _check_session(deployment: Deployment) -> None:
         ):
             if given[name]:
                 raise ConfigError(f"--{name.replace('_', '-')} can't be deployed: {remedy}; leave it out")
-        if given["exchange"] != deployment.exchange:
+        if given["exchange"] not in ("", deployment.exchange):
             raise ConfigError(
                 f"--exchange must stand before the --, received {given['exchange']!r} behind it: "
                 "the timer asks the same calendar"

@@ -20,8 +20,12 @@ def live_command(
     model: Annotated[str, typer.Argument(help="A name, a module path, or a .py file.", show_default=False)],
     symbol: Annotated[list[str], typer.Option(help="Repeat it for several instruments.", show_default=False)],
     set_: Annotated[list[str] | None, typer.Option("--set", help="A parameter of the model, as name=value.")] = None,
-    feed: Annotated[str, typer.Option(help="iex, sip, delayed_sip or test; empty: the settings'.")] = "",
-    exchange: Annotated[str, typer.Option(help="Whose calendar opens and closes the session.")] = "NYSE",
+    feed: Annotated[
+        str, typer.Option(help="Of stocks: iex, sip, delayed_sip or test; empty: the settings'. Pairs have their own.")
+    ] = "",
+    exchange: Annotated[
+        str, typer.Option(help="Whose calendar opens and closes the session; empty: the symbols' own.")
+    ] = "",
     date: Annotated[str, typer.Option(help="A session that a local exchange plays; empty: today's.")] = "",
     end_of_day: Annotated[str, typer.Option(help="flatten or keep.")] = "flatten",
     limit: Annotated[list[str] | None, typer.Option(help="A limit of the desk, as name=value.")] = None,
@@ -107,6 +111,7 @@ def request_of(
     }
     terms = check_terms(model, **parameters)
     parameters["params"] = terms.params._asdict()
+    exchange = parameters["exchange"] = terms.exchange
     _check_day_and_files(date, exchange, options, runs or settings.runs, run_dir, notebook)
     return Request(
         model=model,

@@ -154,9 +154,9 @@ class CpquantFeed:
         }
 
     @property
-    def with_images(self) -> bool:
-        """Whether it has books, of which a new connection sends an image: what was missed of them is whole again."""
-        return "orderbooks" in self.kinds
+    def books(self) -> int:
+        """How many order books it has; a new connection sends each one's image, so what was missed is whole again."""
+        return len(self.symbols) if "orderbooks" in self.kinds else 0
 
     def open(self) -> None:
         """Connect, authenticate, subscribe and check every reply.

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from mdslib.clock import monotonic_ns
+from mdslib.events import BookFlag, Kind
 from mdslib.live.mailbox import Item
 from mdslib.protocols import Records
 
@@ -29,7 +30,7 @@ class Barriers:
     """
 
     def __init__(self, known: Records | None = None) -> None:
-        self._known = Counter(() if known is None else _plain(known))
+        self._known = Counter(() if known is None else _plain(known[~_of_image(known)]))
         self.frames = self.updates = 0
         self._held: list[Item] = []
         self._barriers: list[dict[str, Any]] = []
@@ -86,13 +87,18 @@ class Barriers:
         return items
 
     def _new(self, records: Records) -> Records:
-        """Leave out what the tape has."""
+        """Leave out what the tape has; an image of a book stays whole, since a part of it would be another book."""
         keep = np.ones(len(records), bool)
+        image = _of_image(records).tolist()
         for row, event in enumerate(_plain(records)):
-            if self._known[event]:
+            if self._known[event] and not image[row]:
                 self._known[event] -= 1
                 keep[row] = False
         return records[keep]
+
+
+def _of_image(records: Records) -> np.ndarray:
+    return np.asarray((records["kind"] == int(Kind.BOOK_DELTA)) & (records["flag"] & BookFlag.SNAPSHOT > 0))
 
 
 def _plain(records: Records) -> list[bytes]:

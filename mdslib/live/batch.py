@@ -13,7 +13,7 @@ from mdslib.protocols import Records
 from mdslib.tape import Side, SideKind
 
 RESUME, REDUCE, HALT = 0, 1, 2  # CONTROL codes
-_MARKET = bytes((Kind.TRADE, Kind.QUOTE, Kind.BAR))
+_MARKET = bytes((Kind.TRADE, Kind.QUOTE, Kind.BAR, Kind.BOOK_DELTA))
 
 
 def inside(records: Records, session: tuple[int, int], outside: Counter[str]) -> Records:
@@ -34,7 +34,7 @@ def inside(records: Records, session: tuple[int, int], outside: Counter[str]) ->
 
 
 def market_events(batch: Records) -> int:
-    """Return how many records of a batch are trades, quotes or bars."""
+    """Return how many records of a batch are trades, quotes, bars or levels of books."""
     return len(batch) - len(batch["kind"].tobytes().translate(None, _MARKET))
 
 

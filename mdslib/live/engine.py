@@ -270,6 +270,7 @@ class Engine:
 
     def run(self) -> None:
         """Decide until the session has ended; the deciding thread's body."""
+        self._heard = self._heard or monotonic_ns()  # so that a day which is over at once is not taken for a quiet one
         try:
             while not self.finished.is_set():
                 self._box.wait(POLL)

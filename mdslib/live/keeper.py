@@ -16,6 +16,7 @@ import numpy as np
 
 from mdslib.clock import Clock, monotonic_ns
 from mdslib.errors import FeedError, FeedRefused
+from mdslib.events import BookFlag, Kind
 from mdslib.feeds.backoff import Backoff
 from mdslib.feeds.lull import Lull, Quiet
 from mdslib.feeds.slot import Slot
@@ -24,10 +25,12 @@ from mdslib.live.keeping import Feed, Sink, State
 from mdslib.live.orderflow import Log
 from mdslib.protocols import Records
 
+_DELTA = int(Kind.BOOK_DELTA)
 LOOK = 0.25  # s between two looks at the queue and at a quiet socket
 STALE = 90.0  # s that the first connection waits for a slot which a stale session holds (406)
 UNREADABLE = 60.0  # s within which a second frame that can't be read makes for a new connection
 MOST = 100_000  # frames that may wait for the deciding thread, and frames that may wait for a backfill
+IMAGES = 5.0  # s that the books' images may take to come after a reconnection, before it counts as whole without them
 WORTH_WAITING = frozenset({404, 406, 429, 500})  # at the start; other errors are told at once
 
 
@@ -86,6 +89,7 @@ class Keeper:
         self._work = threading.Event()  # there is a hole to fill
         self._waiting: list[tuple[Records, int]] = []
         self._hole: Hole | None = None
+        self._images: set[int] | None = None  # books whose image has come since the connection was lost; None: all are
         self._up_since = 0
         self._mute = False  # the connection that ends now was mute
         self._unread_at = 0  # monotonic time of the last frame that could not be read
@@ -142,6 +146,7 @@ class Keeper:
                 self._hole = Hole(why, since)
             else:
                 self._miss(why, since)
+            self._images = set()
             self._fill()
 
     def suspect(self, why: str) -> None:
@@ -185,6 +190,9 @@ class Keeper:
                 return
             if self.state is State.FILLING:
                 self._waiting.append((records, frames))
+                if self._images is not None:
+                    clears = (records["kind"] == _DELTA) & (records["flag"] & BookFlag.CLEAR > 0)
+                    self._images.update(records["instrument"][clears].tolist())
                 if len(self._waiting) > self._most:
                     self._overflow()
                 return
@@ -204,7 +212,7 @@ class Keeper:
         now, before = monotonic_ns(), self._unread_at
         self._unread_at = now
         self._tally["frames that could not be read"] += 1
-        if self._feed.with_images or (before and now - before < int(UNREADABLE * 1e9)):
+        if self._feed.books or (before and now - before < int(UNREADABLE * 1e9)):
             return False
         with self._lock:
             if self.state is not State.SPILLED:  # else it is fetched with all that is dropped
@@ -221,6 +229,7 @@ class Keeper:
         with self._lock:
             self._miss(str(error))  # frames that wait go on waiting: not all of them can be fetched
             self.state = State.LOST
+            self._images = set()
 
     def _reconnect(self) -> None:
         """Connect anew, as often as it takes; the session's close ends it."""
@@ -292,7 +301,7 @@ class Keeper:
 
     def _after_spilling(self) -> None:
         """Take frames again; books that frames were dropped of come whole with a new connection."""
-        if self._feed.with_images:
+        if self._feed.books:
             self._feed.drop("frames were dropped, and the books are asked for anew")
             self._closing.wait(LOOK)  # the reader takes its part: it notes the loss, and connects
             return
@@ -314,6 +323,7 @@ class Keeper:
             if stale():
                 return
             self._sink.on_backfill(*piece)
+        self._await_images(stale)
         while not stale():
             with self._lock:
                 if stale():
@@ -321,11 +331,20 @@ class Keeper:
                 waiting, self._waiting = self._waiting, []
                 if not waiting:
                     self._sink.on_resync(*self._filler.told())
-                    self._hole = None
+                    self._hole, self._images = None, None
                     self.state = State.WATCHED
                     return
             for records, frames in waiting:
                 self._sink.on_market(self._filler.watch(records)[0], frames)
+
+    def _await_images(self, stale: Callable[[], bool]) -> None:
+        """Wait for the books that a new connection sends whole: until then orders would go out on old ones."""
+        until = monotonic_ns() + int(IMAGES * 1e9)
+        while not stale() and self._images is not None and len(self._images) < self._feed.books:
+            if monotonic_ns() > until:
+                self._tally["books of which no image has come"] += self._feed.books - len(self._images)
+                return
+            self._closing.wait(0.01)
 
     def _first_waiting(self) -> Records | None:
         """Return the first frames that wait, for the filler to see whether what it fetched reaches up to them."""

@@ -31,8 +31,8 @@ class Feed(Protocol):
         """Seconds since the last frame of market data."""
 
     @property
-    def with_images(self) -> bool:
-        """Whether it has books, which no history fills in: a new connection sends them whole."""
+    def books(self) -> int:
+        """How many order books it has; no history fills them in, a new connection sends each one's image."""
 
     def open(self) -> None:
         """Connect, authenticate, subscribe and check the replies."""

@@ -10,7 +10,8 @@ from mdslib.events import RECORD, Kind
 from mdslib.jit import direct, records
 from mdslib.protocols import Records
 
-_TRADE, _QUOTE, _BAR = int(Kind.TRADE), int(Kind.QUOTE), int(Kind.BAR)  # part of the tape's format, so never stale
+# Part of the tape's format, so never stale.
+_TRADE, _QUOTE, _BAR, _DELTA = int(Kind.TRADE), int(Kind.QUOTE), int(Kind.BAR), int(Kind.BOOK_DELTA)
 
 # Cached: a leaf, like those of `mdslib.tape.crc`.
 _jit = numba.njit(nogil=True, cache=True)
@@ -18,7 +19,9 @@ _jit = numba.njit(nogil=True, cache=True)
 
 @_jit
 def look(arrived, opened, close):  # type: ignore[no-untyped-def]
-    """Return how many trades, quotes and bars are among the records, or -1 where one is not of opened <= time < close.
+    """Return how many market events are among the records, or -1 where a record is not of opened <= time < close.
+
+    Trades, quotes, bars and levels of books count.
 
     Examples
     --------
@@ -32,7 +35,7 @@ def look(arrived, opened, close):  # type: ignore[no-untyped-def]
         ts, kind = arrived[row].ts_event, arrived[row].kind
         if ts < opened or ts >= close:
             return -1
-        if kind in (_TRADE, _QUOTE, _BAR):
+        if kind in (_TRADE, _QUOTE, _BAR, _DELTA):
             events += 1
     return events
 

@@ -18,6 +18,7 @@ from mdslib.calendar import parse_date, session, why_closed, zone
 from mdslib.clock import wall_ns
 from mdslib.config import load_settings
 from mdslib.errors import ConfigError, SessionError, did_you_mean
+from mdslib.feeds.alpaca_address import FEEDS, PAIRS, feed_for
 from mdslib.instruments import Instrument, check_linear, parse_instrument
 from mdslib.live.options import checked_options
 from mdslib.matching import Rules
@@ -132,14 +133,18 @@ def check_terms(
     settings = load_settings()
     if chosen["metrics_port"] is None:  # rehearsals leave a port that is meant for the one live session alone
         chosen["metrics_port"] = 0 if chosen["time_url"] else settings.metrics_port
-    _check_addresses(feed, data_stream_url, data_url, trade_url, allow_live=settings.allow_live_trading)
+    if feed not in (*FEEDS, PAIRS):
+        raise ConfigError(f"feed must be one of Alpaca's, received {feed!r}. {did_you_mean(feed, FEEDS)}")
+    _check_addresses(data_stream_url, data_url, trade_url, allow_live=settings.allow_live_trading)
+    instruments = _instruments(strategy, symbols, fractional=chosen["fractional"])
+    exchange = exchange or _own_exchange(instruments)
     zone(exchange)  # an exchange that is none is named
     return Terms(
         strategy=strategy,
         params=typed,
         source=str(Path(model).resolve()) if model.endswith(".py") else model,
-        instruments=_instruments(strategy, symbols, fractional=chosen["fractional"]),
-        feed=feed,
+        instruments=instruments,
+        feed=feed_for(instruments, feed),
         data_stream_url=data_stream_url,
         data_url=data_url,
         trade_url=trade_url,
@@ -204,13 +209,20 @@ def _limits(configured: Mapping[str, float], given: Mapping[str, float], *, lift
     return None if lifted else limits
 
 
-def _check_addresses(feed: str, data_stream_url: str, data_url: str, trade_url: str, *, allow_live: bool) -> None:
+def _own_exchange(instruments: tuple[Instrument, ...]) -> str:
+    """Return the calendar that the instruments share."""
+    calendars = sorted({instrument.session for instrument in instruments})
+    if len(calendars) > 1:
+        raise ConfigError(
+            f"symbols must share one calendar, received {' and '.join(calendars)}; --exchange says whose counts"
+        )
+    return calendars[0]
+
+
+def _check_addresses(data_stream_url: str, data_url: str, trade_url: str, *, allow_live: bool) -> None:
     from mdslib.brokers.alpaca import check_address
-    from mdslib.feeds.alpaca_socket import FEEDS
     from mdslib.feeds.connect import check_encrypted
 
-    if feed not in FEEDS:
-        raise ConfigError(f"feed must be one of Alpaca's, received {feed!r}. {did_you_mean(feed, FEEDS)}")
     for name, url, schemes in (
         ("data_stream_url", data_stream_url, ("wss", "ws")),
         ("data_url", data_url, ("https", "http")),

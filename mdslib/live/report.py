@@ -138,7 +138,8 @@ class DayReport:
     @cached_property
     def market(self) -> Records:
         """Market records of the session, in tape order."""
-        return np.array(self.records[self.records["kind"] <= int(Kind.BAR)])
+        kinds = self.records["kind"]
+        return np.array(self.records[(kinds <= int(Kind.BAR)) | (kinds == int(Kind.BOOK_DELTA))])
 
     @cached_property
     def fills(self) -> Records:
@@ -147,12 +148,19 @@ class DayReport:
         return np.array(self.records[chosen])
 
     def prices(self, instrument: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        """Return times (ns) and prices of one instrument: trades, else mid quotes, else closes."""
+        """Return times (ns) and prices of one instrument: trades, else mid quotes, else closes, else mid books."""
         own = self.market[self.market["instrument"] == instrument]
         for kind in (Kind.TRADE, Kind.QUOTE, Kind.BAR):
             rows = own[own["kind"] == int(kind)]
             if len(rows):
                 return np.ascontiguousarray(rows["ts_event"]), np.ascontiguousarray(_price(kind, rows))
+        if len(own):
+            from mdslib.book.tops import tops_of
+            from mdslib.table import Table
+
+            own["ts_event"] = np.maximum.accumulate(own["ts_event"])  # a table's times rise, those of arrivals may not
+            tops = tops_of(Table.from_records(own, Kind.BOOK_DELTA))
+            return tops["ts_event"], (tops["bid"] + tops["ask"]) / 2
         return np.zeros(0, np.int64), np.zeros(0)
 
     def positions(self, instrument: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -160,7 +168,9 @@ class DayReport:
         opening = self.records[(self.records["kind"] == int(Kind.OPENING)) & (self.records["instrument"] == instrument)]
         fills = self.fills[self.fills["instrument"] == instrument]
         start = float(opening["f0"][0]) if len(opening) else 0.0
-        held = np.round(start + np.concatenate([[0.0], np.cumsum(fills["f0"])]), 9)  # units have nine decimals at most
+        held = (
+            np.round(start + np.concatenate([[0.0], np.cumsum(fills["f0"])]), 9) + 0.0
+        )  # at most nine decimals; no -0
         ts = np.concatenate([[self._span[0]], fills["ts_event"], [self._span[1]]])
         return ts, np.concatenate([held, held[-1:]])
 

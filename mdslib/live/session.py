@@ -88,7 +88,7 @@ class Session:
         data_stream_url: str = "wss://stream.data.alpaca.markets",
         data_url: str = "https://data.alpaca.markets",
         trade_url: str = "https://paper-api.alpaca.markets",
-        exchange: str = "NYSE",
+        exchange: str = "",
         date: str = "",
         run_dir: str = "",
         limits: Mapping[str, float] | None = None,
@@ -110,7 +110,7 @@ class Session:
         data_url : str
             Historical data, for what the feed has missed.
         exchange, date : str
-            Whose session, and which; today's by default.
+            Whose session, and which; by default that of the symbols' own calendar, and today's.
         run_dir : str
             The day's files.
         limits : mapping, optional

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mdslib.feeds.backfill import Backfill
 
 LOOK_BACK = 60.0  # s that the look back at the day may take
-CHANNEL = {Kind.TRADE: "trades", Kind.QUOTE: "quotes", Kind.BAR: "bars"}
+CHANNEL = {Kind.TRADE: "trades", Kind.QUOTE: "quotes", Kind.BAR: "bars", Kind.BOOK_DELTA: "orderbooks"}
 # The feed whose history holds what a stream has sent; a stream that is not here has none.
 HISTORY = {"iex": "iex", "sip": "sip", "delayed_sip": "sip"}
 

@@ -23,7 +23,7 @@ from mdslib.tape import TapeHeader
 
 EPSILON = 1e-6  # units of quantity, or of money
 MARGIN = 10_000_000_000  # ns before a hole's first event in which late prints may be missing too
-_MARKET = (int(Kind.TRADE), int(Kind.QUOTE), int(Kind.BAR))
+_MARKET = (int(Kind.TRADE), int(Kind.QUOTE), int(Kind.BAR), int(Kind.BOOK_DELTA))
 _VALUE = [name for name in RECORD.names or () if name not in ("seq", "ts_init", "side", "crc")]
 _WORKING = ("new", "accepted", "pending_new", "partially_filled", "pending_cancel", "held")
 

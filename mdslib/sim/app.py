@@ -9,7 +9,7 @@ from starlette.routing import Route, WebSocketRoute
 from mdslib.sim import history, sidechannel, trading
 from mdslib.sim.floor import Floor
 from mdslib.sim.guard import Json
-from mdslib.sim.stream import serve_data, serve_updates
+from mdslib.sim.stream import serve_data, serve_pairs, serve_updates
 
 
 async def _not_found(request: Request, error: Exception) -> Json:
@@ -28,6 +28,7 @@ def make_app(floor: Floor) -> Starlette:
             WebSocketRoute("/sim/time", sidechannel.serve_time),
             WebSocketRoute("/stream", serve_updates),
             WebSocketRoute("/v2/{feed}", serve_data),
+            WebSocketRoute("/v1beta3/crypto/us", serve_pairs),
         ],
         exception_handlers={404: _not_found},
     )

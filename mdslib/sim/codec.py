@@ -25,6 +25,9 @@ class Codec(Protocol):
     def messages(self, market: Market, lo: int, hi: int) -> list[Any]:
         """Return market events ``lo:hi``, each written."""
 
+    def either(self, texts: list[str], packed: list[bytes]) -> list[Any]:
+        """Return the messages that are written in this way."""
+
     def join(self, messages: list[Any]) -> str | bytes:
         """Return the frame of some messages."""
 
@@ -53,6 +56,10 @@ class JsonCodec:
     def messages(self, market: Market, lo: int, hi: int) -> list[str]:
         """Return market events ``lo:hi``, each written."""
         return market.messages(lo, hi)
+
+    def either(self, texts: list[str], packed: list[bytes]) -> list[Any]:
+        """Return the texts."""
+        return texts
 
     def join(self, messages: list[Any]) -> str:
         """Return the frame of some messages."""
@@ -85,6 +92,10 @@ class MsgpackCodec:
     def messages(self, market: Market, lo: int, hi: int) -> list[bytes]:
         """Return market events ``lo:hi``, each written."""
         return market.packed(lo, hi)
+
+    def either(self, texts: list[str], packed: list[bytes]) -> list[Any]:
+        """Return what is packed."""
+        return packed
 
     def join(self, messages: list[Any]) -> bytes:
         """Return the frame of some messages."""

@@ -31,7 +31,7 @@ from mdslib.sim.orders import (
     changed_body,
     parse_request,
 )
-from mdslib.sim.wire import number, stamp
+from mdslib.sim.wire import CHANNELS, number, stamp
 
 
 class Troubles(Protocol):
@@ -87,8 +87,8 @@ class Core:
         self._positions = [0.0] * len(instruments)
         self._names = {i.symbol: (k, i) for k, i in enumerate(instruments)}
         self._names |= {make_id("asset", i.symbol): (k, i) for k, i in enumerate(instruments)}
-        # As in the back-test: orders match against trades where the data has them, else quotes, else bars.
-        self.matches_on = next(kind for kind in (Kind.TRADE, Kind.QUOTE, Kind.BAR) if kind in market.tables)
+        # As in the back-test: orders match against trades where the data has them, else quotes, else bars, else books.
+        self.matches_on = next(kind for kind in CHANNELS if kind in market.tables)
         self._told = 0
 
     def warm(self) -> None:
@@ -123,6 +123,7 @@ class Core:
             Kind.TRADE: (("price",), self.engine.on_trades),
             Kind.QUOTE: (("bid", "ask"), self.engine.on_quotes),
             Kind.BAR: (("open", "low", "high", "close"), self.engine.on_bars),
+            Kind.BOOK_DELTA: (("bid", "ask"), self.engine.on_quotes),
         }
         names, match = ways[self.matches_on]
         columns = self.market.columns(self.matches_on, lo, hi, ("ts_event", "instrument", *names))

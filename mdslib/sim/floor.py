@@ -100,6 +100,8 @@ class Floor:
         What was sent last.
     phase : str
         ``waiting``, ``market``, ``updates`` or ``end``.
+    between : bool
+        In lock-step, whether the session has been told an instant and has not done with it.
     thrower : Thrower or None
         Plays the fault script, where there is one.
     """
@@ -125,6 +127,7 @@ class Floor:
         self.last_subscription = 0.0
         self.play_now = False
         self.warmed = asyncio.Event()
+        self.between = False
         self.thrower: Thrower | None = None
         if options.faults is not None:
             lockstep = self.mode is Mode.LOCKSTEP

@@ -115,11 +115,20 @@ class Stepper:
             await floor.send_again()
             told = floor.time_message(client.number)
             await client.tell(told)
-            while (answer := await client.heard.get()) is not None:
+            while (answer := await self._heard(client)) is not None:
                 if self._answers(answer, told):
                     if floor.thrower is not None:
                         await floor.thrower.settle()
                     return
+
+    async def _heard(self, client: Any) -> dict[str, Any] | None:
+        """Wait for what the session says; images that a new connection is sent meanwhile are of this instant."""
+        self.floor.between = True
+        try:
+            answer: dict[str, Any] | None = await client.heard.get()
+        finally:
+            self.floor.between = False
+        return answer
 
     def _answers(self, answer: dict[str, Any], told: dict[str, Any]) -> bool:
         """Tell whether an answer is to this barrier; one to an earlier barrier (told twice on a reconnect) is not."""

@@ -9,10 +9,13 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from mdslib.book.tops import tops_of
 from mdslib.errors import DataError
 from mdslib.events import RECORD, Kind
+from mdslib.sim.books import BookMessages, cut_with_images, image_of, messages_of
 from mdslib.sim.wire import CHANNELS, encode
 from mdslib.sim.wire_msgpack import encode_packed
+from mdslib.sim.wire_pairs import PairWriter
 from mdslib.table import MarketData, Table
 
 Array = npt.NDArray[Any]
@@ -23,10 +26,13 @@ T = TypeVar("T")
 class Market:
     """A day's market events in one order, cut to what is played.
 
+    An event is what one message tells: a trade, a quote, a bar, or all the levels of one message of a book.
+
     Parameters
     ----------
     data : MarketData
-        Trades, and quotes and bars where there are any.
+        Trades, and quotes, bars and order books where there are any: of stocks, or of crypto pairs. Books of stocks are
+        left out, since Alpaca has none.
     from_ts, to_ts : int or None
         First and last instant to play, ns UTC, both inclusive.
 
@@ -36,7 +42,10 @@ class Market:
         Time of each event, in order.
     kinds : uint8 array
     rows : int64 array
-        Row of each event in the table of its kind.
+        Row of each event in the table of its kind; of a book's message its number among them.
+    pairs : bool
+        Whether it is a market of crypto pairs.
+    books : BookMessages or None
     erased : bool array or None
         Events that a halt lets not have been; None where there was none.
     hours, extended_hours : int64 arrays of shape (n, 2)
@@ -48,23 +57,26 @@ class Market:
     def __init__(self, data: MarketData, from_ts: int | None = None, to_ts: int | None = None) -> None:
         if from_ts is not None or to_ts is not None:
             last = np.iinfo(np.int64).max if to_ts is None else to_ts + 1
-            data = data.between(from_ts or 0, last)
+            data = cut_with_images(data, from_ts or 0, last)
         self.data = data
         self.symbols = [instrument.symbol for instrument in data.instruments]
+        self.pairs = _are_pairs(data)
         self.tables: dict[Kind, Table] = {
-            table.kind: _with_ids(table) for table in data.tables if table.kind in CHANNELS
+            table.kind: _with_ids(table)
+            for table in data.tables
+            if table.kind in CHANNELS and (self.pairs or table.kind is not Kind.BOOK_DELTA)
         }
-        kinds, rows = data.order
-        if len(self.tables) != len(data.tables):
-            kept = np.isin(kinds, [int(kind) for kind in self.tables])
-            kinds, rows = kinds[kept], rows[kept]
-        self.kinds, self.rows = kinds, rows
-        self.ts = np.empty(len(kinds), np.int64)
-        self.instruments = np.empty(len(kinds), np.uint16)
+        self.books: BookMessages | None = None
+        if Kind.BOOK_DELTA in self.tables:
+            self.books = messages_of(self.tables[Kind.BOOK_DELTA])
+            self.tables[Kind.BOOK_DELTA] = self.books.table
+        self.kinds, self.rows = self._ordered()
+        self.ts = np.empty(len(self.kinds), np.int64)
+        self.instruments = np.empty(len(self.kinds), np.uint16)
         for kind, table in self.tables.items():
-            at = kinds == int(kind)
-            self.ts[at] = table["ts_event"]
-            self.instruments[at] = table["instrument"]
+            at, rows = self.kinds == int(kind), self._last_rows(kind)
+            self.ts[at] = table["ts_event"][rows]
+            self.instruments[at] = table["instrument"][rows]
         if not len(self.ts):
             raise DataError(
                 "the exchange has nothing to play, received 0 events in that span; check --date, --from, --to"
@@ -79,8 +91,36 @@ class Market:
             to_ts if to_ts is not None else max([last_event, *(close for close in self.closes if close >= self.start)])
         )
         self.erased: npt.NDArray[np.bool_] | None = None
-        self._texts = _Blocks(lambda table, lo, hi: encode(table, lo, hi, self.symbols))
-        self._packed = _Blocks(lambda table, lo, hi: encode_packed(table, lo, hi, self.symbols))
+        self._images: list[Array] = []
+        if self.pairs:
+            self._writer = PairWriter(data.instruments)
+            self._texts = _Blocks(lambda table, lo, hi: self._writer.texts(table, self._spans(table, lo, hi)))
+            self._packed = _Blocks(lambda table, lo, hi: self._writer.packed(table, self._spans(table, lo, hi)))
+        else:
+            self._texts = _Blocks(lambda table, lo, hi: encode(table, lo, hi, self.symbols))
+            self._packed = _Blocks(lambda table, lo, hi: encode_packed(table, lo, hi, self.symbols))
+
+    def _ordered(self) -> tuple[Array, Array]:
+        """Return kind and row of each event, in order; a book's message stands where its last row does."""
+        kinds, rows = self.data.order
+        kept = np.isin(kinds, [int(kind) for kind in self.tables])
+        if self.books is not None:
+            of_book = np.flatnonzero(kinds == int(Kind.BOOK_DELTA))
+            message = self.books.of_row[rows[of_book]]
+            kept[of_book] = rows[of_book] == self.books.stop[message] - 1
+            rows = rows.copy()
+            rows[of_book] = message
+        return kinds[kept], rows[kept]
+
+    def _last_rows(self, kind: Kind) -> Any:
+        """Return the last row of each event of a kind, in order."""
+        return self.books.stop - 1 if self.books is not None and kind is Kind.BOOK_DELTA else slice(None)
+
+    def _spans(self, table: Table, lo: int, hi: int) -> list[tuple[int, int]]:
+        """Return the rows of each of a kind's events ``lo:hi``."""
+        if self.books is None or table.kind is not Kind.BOOK_DELTA:
+            return [(row, row + 1) for row in range(lo, hi)]
+        return list(zip(self.books.first[lo:hi].tolist(), self.books.stop[lo:hi].tolist(), strict=True))
 
     def __len__(self) -> int:
         return len(self.ts)
@@ -98,20 +138,72 @@ class Market:
         return self._packed.take(self, lo, hi)
 
     def records(self, lo: int, hi: int) -> Array:
-        """Return events ``lo:hi`` as RECORD rows, not to be written to; ``seq`` and ``ts_init`` are 0."""
+        """Return events ``lo:hi`` as RECORD rows, one each, not to be written to; ``seq`` and ``ts_init`` are 0.
+
+        A book's message shows its last record; `whole` gives all of them.
+        """
         return self._records[lo:hi]
 
     @functools.cached_property
     def _records(self) -> Array:
         records = np.zeros(len(self.ts), RECORD)
         for kind, table in self.tables.items():
-            records[self.kinds == int(kind)] = table.to_records()
+            records[self.kinds == int(kind)] = table.to_records()[self._last_rows(kind)]
+        if self.books is not None:
+            records["seq"][self.kinds == int(Kind.BOOK_DELTA)] = 1 + np.arange(len(self.books.first))
         records["ts_init"] = 0
         return records
 
+    @functools.cached_property
+    def _levels(self) -> Array:
+        levels = self.tables[Kind.BOOK_DELTA].to_records()
+        levels["ts_init"] = 0
+        return levels
+
+    def whole(self, records: Array) -> Array:
+        """Return all records of what `records` and `images` show one each of, in order."""
+        if self.books is None or not records["seq"].any():
+            return records
+        parts = []
+        for place, number in enumerate(records["seq"].tolist()):
+            if number > 0:
+                parts.append(self._levels[self.books.first[number - 1] : self.books.stop[number - 1]])
+            else:
+                parts.append(self._images[-number - 1] if number else records[place : place + 1])
+        return np.concatenate(parts)
+
+    def images(self, sent: int, instruments: Sequence[int], ts: int) -> tuple[list[str], list[bytes], Array]:
+        """Return the images of some books after the first `sent` events: their messages, in both ways, and records.
+
+        A book that has not begun has none: its own first message is one.
+        """
+        if self.books is None:
+            return [], [], self._records[:0]
+        messages = int(np.count_nonzero(self.kinds[:sent] == int(Kind.BOOK_DELTA)))
+        told = self.books.table.slice(0, int(self.books.stop[messages - 1]) if messages else 0)
+        texts, packed, heads = [], [], np.zeros(0, RECORD)
+        for k in instruments:
+            image = image_of(told, k, ts)
+            if not len(image):
+                continue
+            texts += self._writer.texts(image, [(0, len(image))])
+            packed += self._writer.packed(image, [(0, len(image))])
+            records = image.to_records()
+            records["ts_init"] = 0
+            self._images.append(records)
+            heads = np.concatenate([heads, records[-1:]])
+            heads["seq"][-1] = -len(self._images)
+        return texts, packed, heads
+
+    @functools.cached_property
+    def tops(self) -> Table:
+        """Best bid and ask after each message of the books, as quotes."""
+        assert self.books is not None
+        return tops_of(self.books.table)
+
     def columns(self, kind: Kind, lo: int, hi: int, names: tuple[str, ...]) -> list[Array]:
-        """Return columns of one kind among events ``lo:hi``; empty where there are none."""
-        table = self.tables.get(kind)
+        """Return columns of one kind among events ``lo:hi``; of books, those of `tops`. Empty where there are none."""
+        table = self.tops if kind is Kind.BOOK_DELTA and self.books is not None else self.tables.get(kind)
         if table is None:
             return [np.empty(0) for _ in names]
         at = self.kinds[lo:hi] == int(kind)
@@ -133,7 +225,7 @@ class Market:
     def played(self, sent: int) -> Array:
         """Return the records of the first `sent` events without what was erased."""
         kept = slice(0, sent) if self.erased is None else np.flatnonzero(~self.erased[:sent])
-        return self._records[kept]
+        return self.whole(self._records[kept])
 
     def shown(self, kind: Kind) -> Table | None:
         """Return the table of a kind without what was erased."""
@@ -191,6 +283,18 @@ class _Blocks(Generic[T]):
                 texts[at] = self.write(table, int(rows[0]), int(rows[-1]) + 1)
         written: list[T] = texts.tolist()
         return written
+
+
+def _are_pairs(data: MarketData) -> bool:
+    """Tell whether the instruments are crypto pairs; raises DataError where stocks are among them."""
+    pairs = [instrument.symbol for instrument in data.instruments if instrument.is_pair]
+    stocks = [instrument.symbol for instrument in data.instruments if not instrument.is_pair]
+    if pairs and stocks:
+        raise DataError(
+            f"the exchange plays stocks or crypto pairs, received {', '.join(stocks)} and {', '.join(pairs)}; play them"
+            " on an exchange each"
+        )
+    return bool(pairs)
 
 
 def _with_ids(table: Table) -> Table:

@@ -11,7 +11,7 @@ from mdslib.arguments import number, whole
 from mdslib.errors import ConfigError, did_you_mean
 from mdslib.sim.faults.script import Script
 
-FEEDS = ("iex", "sip", "delayed_sip", "test")
+FEEDS = ("iex", "sip", "delayed_sip", "test", "crypto/us")
 
 
 class Mode(StrEnum):

@@ -85,6 +85,8 @@ def parse_request(body: Any, instruments: Mapping[str, tuple[int, Instrument]], 
     sign = _side(body)
     kind = _type(body)
     tif = _time_in_force(body)
+    if instrument.is_pair and tif is TimeInForce.DAY:
+        raise Refusal(422, UNPROCESSABLE, "invalid crypto time_in_force: send gtc or ioc")
     qty = _quantity(body, instrument, tif)
     limit = _limit(body, kind, instrument)
     extended = bool(body.get("extended_hours"))
@@ -174,7 +176,7 @@ def _quantity(body: dict[str, Any], instrument: Instrument, tif: TimeInForce) ->
     if qty % _exact(steps.lot) and (tif is not TimeInForce.DAY or qty % _exact(steps.fraction)):
         if not instrument.fractionable:
             raise Refusal(422, INVALID, "qty must be integer" if steps.lot == 1.0 else f"qty must be in {steps.lot:g}s")
-        if tif is not TimeInForce.DAY:
+        if tif is not TimeInForce.DAY and not instrument.is_pair:
             raise Refusal(422, UNPROCESSABLE, "fractional orders must be DAY orders")
         raise Refusal(422, INVALID, "qty must have no more than 9 decimals")
     return float(qty)

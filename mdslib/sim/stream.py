@@ -1,4 +1,4 @@
-"""The two websockets of Alpaca: market data at ``/v2/{feed}``, and order updates at ``/stream``."""
+"""The websockets of Alpaca: market data at ``/v2/{feed}`` and ``/v1beta3/crypto/us``, order updates at ``/stream``."""
 
 from __future__ import annotations
 
@@ -9,26 +9,27 @@ from typing import Any
 import numpy as np
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from mdslib.events import Kind
 from mdslib.sim.codec import choose_codec
 from mdslib.sim.faults.kinds import DATA, UPDATES
 from mdslib.sim.floor import Floor
 from mdslib.sim.options import FEEDS, Mode
-from mdslib.sim.subscription import AUTHENTICATED, CONNECTED, DataProtocol, error
+from mdslib.sim.subscription import AUTHENTICATED, CONNECTED, PAIRS, DataProtocol, error
 from mdslib.sim.throw import Frame
 from mdslib.sim.wire import CHANNELS
 
+_BOOK = int(Kind.BOOK_DELTA)
 _ASKED = {"auth": "login", "authenticate": "login", "listen": "subscribe"}
 
 
 class DataConnection:
     """One data websocket."""
 
-    def __init__(self, floor: Floor, socket: WebSocket) -> None:
+    def __init__(self, floor: Floor, socket: WebSocket, feed: str) -> None:
         self.floor = floor
         self.socket = socket
         self.number = next(floor.numbers)
         options = floor.options
-        feed = socket.path_params["feed"]
         self.codec = choose_codec(socket.headers.get("content-type", ""))
         self.protocol = DataProtocol(
             feed, floor.keys, options.feeds, floor.market.symbols, options.symbol_limit, floor.slots, self.codec.read
@@ -37,6 +38,7 @@ class DataConnection:
         self.log = floor.log.connection(feed)
         self.mask = np.zeros((1, 1), bool)
         self.everything = False
+        self.imaged: set[int] = set()  # instruments whose book it was sent whole
         # In real time a blocked socket must not hold the day up; in free run and lock-step it is meant to.
         self.patience = options.slow_client if floor.mode in (Mode.REAL, Mode.FAST) else None
         self.gone = False
@@ -86,7 +88,7 @@ class DataConnection:
             # The acknowledgement goes out before the first event of what it acknowledges.
             await self._answer(await self._receive(), "subscribe")
             if self.protocol.subscribed is not before:
-                self._resubscribed()
+                await self._resubscribed()
 
     async def _answer(self, text: str | bytes, on: str) -> None:
         fault = None if self.floor.thrower is None else self.floor.thrower.said(DATA, on)
@@ -108,16 +110,31 @@ class DataConnection:
     async def _say(self, text: str) -> None:
         await self.socket.send(_message(self.codec.control(text)))
 
-    def _resubscribed(self) -> None:
-        symbols = self.floor.market.symbols
+    async def _resubscribed(self) -> None:
+        symbols, had = self.floor.market.symbols, self.mask
         self.mask = np.zeros((256, len(symbols)), bool)
         for kind, channel in CHANNELS.items():
-            asked = self.protocol.subscribed[channel]
-            self.mask[int(kind)] = ["*" in asked or symbol in asked for symbol in symbols]
+            self.mask[int(kind)] = [self.protocol.hears(channel, symbol) for symbol in symbols]
         self.everything = all(bool(self.mask[int(kind)].all()) for kind in self.floor.market.tables)
         if self not in self.floor.data_clients:
             self.floor.data_clients.append(self)
         self.floor.subscribed()
+        books = self.mask[_BOOK] if len(had) < len(self.mask) else self.mask[_BOOK] & ~had[_BOOK]
+        if books.any():
+            await self._send_images(np.flatnonzero(books).tolist())
+
+    async def _send_images(self, instruments: list[int]) -> None:
+        """Send the books as they are now, whole, to one that has just subscribed to them."""
+        floor = self.floor
+        texts, packed, heads = floor.market.images(floor.sent, instruments, floor.now)
+        if len(heads):
+            self.imaged.update(heads["instrument"].tolist())
+            messages: list[Any] = self.codec.either(texts, packed)
+            frames = [Frame(messages, heads)]
+            sent = self._send_struck(frames if self.line is None else self.line.push(frames))
+            frames_sent = await sent
+            if not floor.between:  # else the session takes them for this instant's, which it could not count
+                floor.told["frames", self.number] += frames_sent
 
     def hears(self, kind: int, instrument: int) -> bool:
         """Tell whether it has subscribed to the events of a kind and instrument."""
@@ -137,7 +154,12 @@ class DataConnection:
 
     async def send_again(self, lo: int, hi: int, logged: int) -> int:
         """Send events that a connection before this one was sent, and log all but the first `logged` of them."""
-        return await self._send_batches(*self._subscribed(lo, hi), logged)
+        messages, records = self._subscribed(lo, hi)
+        if self.imaged:  # the images have these changes already
+            kept = (records["kind"] != _BOOK) | ~np.isin(records["instrument"], sorted(self.imaged))
+            messages = [message for message, keep in zip(messages, kept.tolist(), strict=True) if keep]
+            records, logged = records[kept], int(np.count_nonzero(kept[:logged]))
+        return await self._send_batches(messages, records, logged)
 
     def _subscribed(self, lo: int, hi: int) -> tuple[list[Any], Any]:
         """Return messages and records of those events ``lo:hi`` that are subscribed."""
@@ -158,7 +180,7 @@ class DataConnection:
             stop = start + batch
             if not await self._send_frame(self.codec.join(messages[start:stop])):
                 break
-            self.log.add(records[max(start, logged) : stop])
+            self.log.add(self.floor.market.whole(records[max(start, logged) : stop]))
             self.floor.last.logged = max(self.floor.last.logged, min(stop, len(messages)))
             frames += 1
         return frames
@@ -169,7 +191,7 @@ class DataConnection:
             payload = self.codec.join(frame.messages) if frame.payload is None else frame.payload
             if not await self._send_frame(payload):
                 return sent
-            self.log.add(frame.records)
+            self.log.add(self.floor.market.whole(frame.records))
             if frame.close:
                 self.leave()
                 await self.socket.close()
@@ -182,8 +204,7 @@ class DataConnection:
 
     async def send_notice(self, channel: str, symbol: str, message: dict[str, Any], record: Any) -> int:
         """Send one message, if it is subscribed; return the number of frames."""
-        asked = self.protocol.subscribed[channel]
-        if self.line is None or not (symbol in asked or "*" in asked):
+        if self.line is None or not self.protocol.hears(channel, symbol):
             return 0
         return await self._send_struck(self.line.push([Frame([self.codec.message(message)], record)]))
 
@@ -329,7 +350,12 @@ async def serve_data(socket: WebSocket) -> None:
     if socket.path_params["feed"] not in FEEDS:
         await socket.close()
         return
-    await DataConnection(socket.app.state.floor, socket).run()
+    await DataConnection(socket.app.state.floor, socket, socket.path_params["feed"]).run()
+
+
+async def serve_pairs(socket: WebSocket) -> None:
+    """Serve ``/v1beta3/crypto/us``."""
+    await DataConnection(socket.app.state.floor, socket, PAIRS).run()
 
 
 async def serve_updates(socket: WebSocket) -> None:
@@ -337,4 +363,4 @@ async def serve_updates(socket: WebSocket) -> None:
     await UpdateConnection(socket.app.state.floor, socket).run()
 
 
-__all__ = ["AUTHENTICATED", "DataConnection", "UpdateConnection", "serve_data", "serve_updates"]
+__all__ = ["AUTHENTICATED", "DataConnection", "UpdateConnection", "serve_data", "serve_pairs", "serve_updates"]

@@ -1,7 +1,8 @@
 """The data websocket's protocol without its socket: authentication, subscriptions, errors.
 
 A pure core: `DataProtocol.receive(text)` takes a client's message and returns the one reply to it. Source: Alpaca's
-"WebSocket Stream" and "Real-time Stock Data" pages. ``corrections`` and ``cancelErrors`` mirror ``trades``.
+"WebSocket Stream", "Real-time Stock Data" and "Real-time Crypto Data" pages. ``corrections`` and ``cancelErrors``
+mirror ``trades``, on the feeds of stocks.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ ERRORS = {
     500: "internal error",
 }
 CHANNELS = ("trades", "quotes", "bars", "updatedBars", "dailyBars", "statuses", "lulds", "imbalances")
+PAIR_CHANNELS = ("trades", "quotes", "orderbooks", "bars", "updatedBars", "dailyBars")
+PAIRS = "crypto/us"  # the feed of crypto pairs, at /v1beta3/
 _MIRRORS = ("corrections", "cancelErrors")
 _SYMBOL = re.compile(r"[A-Z][A-Z0-9]{0,9}(?:[./][A-Z0-9]{1,10})?\Z")
 CONNECTED = '[{"T":"success","msg":"connected"}]'
@@ -45,13 +48,13 @@ class DataProtocol:
     Parameters
     ----------
     feed : str
-        Last part of the connection's path.
+        Last part of the connection's path; `PAIRS` for crypto.
     keys : Keys
         Who is let in.
     plan : collection of str
         Feeds that may be used.
     known : sequence of str
-        Symbols of this exchange.
+        Symbols of this exchange; those count that the feed can carry.
     symbol_limit : int
         Most distinct symbols; 0 is no limit.
     slots : set
@@ -78,12 +81,15 @@ class DataProtocol:
         self.feed = feed
         self.keys = keys
         self.plan = plan
-        self.known = frozenset(known)
+        self.pairs = feed == PAIRS
+        self.channels = PAIR_CHANNELS if self.pairs else CHANNELS
+        self.mirrors = () if self.pairs else _MIRRORS
+        self.known = frozenset(symbol for symbol in known if ("/" in symbol) is self.pairs)
         self.symbol_limit = symbol_limit
         self.slots = slots
         self.read = read
         self.slot: tuple[str, str] | None = None
-        self.subscribed: dict[str, list[str]] = {name: [] for name in CHANNELS}
+        self.subscribed: dict[str, list[str]] = {name: [] for name in self.channels}
 
     @property
     def authenticated(self) -> bool:
@@ -126,8 +132,8 @@ class DataProtocol:
             self.slot = None
 
     def _subscribe(self, message: dict[str, Any], *, adding: bool) -> str:
-        asked = {name: value for name, value in message.items() if isinstance(value, list) and name not in _MIRRORS}
-        if any(name not in CHANNELS for name in asked):
+        asked = {name: value for name, value in message.items() if isinstance(value, list) and name not in self.mirrors}
+        if any(name not in self.channels for name in asked):
             return error(410)
         symbols = [symbol for value in asked.values() for symbol in value]
         if not symbols or not all(self._well_formed(symbol) for symbol in symbols):
@@ -148,10 +154,15 @@ class DataProtocol:
         # Symbols that this exchange doesn't trade are refused too: a typing error must not look like a quiet market.
         return isinstance(symbol, str) and (symbol == "*" or (bool(_SYMBOL.match(symbol)) and symbol in self.known))
 
+    def hears(self, channel: str, symbol: str) -> bool:
+        """Tell whether a channel of a symbol is subscribed."""
+        asked = self.subscribed.get(channel, ())
+        return symbol in self.known and (symbol in asked or "*" in asked)
+
     def acknowledgement(self) -> str:
         """Return the full list of what is subscribed, never a difference."""
         lists: dict[str, Any] = {"T": "subscription"} | {
             name: value for name, value in self.subscribed.items() if name != "imbalances" or value
         }
-        lists |= dict.fromkeys(_MIRRORS, self.subscribed["trades"])
+        lists |= dict.fromkeys(self.mirrors, self.subscribed["trades"])
         return json.dumps([lists], separators=(",", ":"))

@@ -223,8 +223,8 @@ async def get_position(request: Request, floor: Floor) -> Any:
 
 def _close_position(floor: Floor, k: int, qty: str) -> dict[str, Any]:
     side = "sell" if floor.core.position(k) > 0 else "buy"
-    symbol = floor.market.symbols[k]
-    return floor.core.submit({"symbol": symbol, "qty": qty, "side": side, "type": "market", "time_in_force": "day"})
+    symbol, tif = floor.market.symbols[k], "gtc" if floor.market.pairs else "day"
+    return floor.core.submit({"symbol": symbol, "qty": qty, "side": side, "type": "market", "time_in_force": tif})
 
 
 async def delete_position(request: Request, floor: Floor) -> Any:

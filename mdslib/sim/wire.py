@@ -18,7 +18,12 @@ from mdslib.table import Table
 Array = npt.NDArray[Any]
 
 # The letter of each kind on the stream, and the channel that it is subscribed by.
-CHANNELS: dict[Kind, str] = {Kind.TRADE: "trades", Kind.QUOTE: "quotes", Kind.BAR: "bars"}
+CHANNELS: dict[Kind, str] = {
+    Kind.TRADE: "trades",
+    Kind.QUOTE: "quotes",
+    Kind.BAR: "bars",
+    Kind.BOOK_DELTA: "orderbooks",
+}
 MINUTE = 60_000_000_000
 
 

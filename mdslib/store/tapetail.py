@@ -14,7 +14,7 @@ from mdslib.store.tapereader import segment_paths
 from mdslib.tape.header import TapeHeader, decode_header
 
 _BLOCK = 65_536  # records looked at at once, from the end
-_MARKET = (int(Kind.TRADE), int(Kind.QUOTE), int(Kind.BAR))
+_MARKET = (int(Kind.TRADE), int(Kind.QUOTE), int(Kind.BAR), int(Kind.BOOK_DELTA))
 
 
 class Tail(NamedTuple):

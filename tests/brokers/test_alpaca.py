@@ -55,7 +55,8 @@ def test_what_is_sent_is_what_alpaca_py_sends(host, broker, symbol, qty, limit, 
     host.add(ORDER)
     broker.submit(NewOrder("c1", symbol, qty, limit, tif))
     side = OrderSide.BUY if qty > 0 else OrderSide.SELL
-    fields = {"symbol": symbol, "qty": abs(qty), "side": side, "time_in_force": Theirs(tif.name.lower()), "client_order_id": "c1"}  # fmt: skip
+    told = "gtc" if symbol == "BTC/USD" and tif is TimeInForce.DAY else tif.name.lower()  # a pair has no DAY orders
+    fields = {"symbol": symbol, "qty": abs(qty), "side": side, "time_in_force": Theirs(told), "client_order_id": "c1"}  # fmt: skip
     request = MarketOrderRequest(**fields) if math.isnan(limit) else LimitOrderRequest(**fields, limit_price=round(limit, 9))  # fmt: skip
     host.add(ORDER)
     broker._client.submit_order(request)
@@ -297,3 +298,9 @@ def test_no_log_level_and_no_repr_shows_the_secret(host, broker, caplog):
     broker.submit(BUY)
     assert SECRET not in caplog.text
     assert SECRET not in repr(broker) + repr(broker.updates)
+
+
+def test_positions_of_pairs_bear_the_name_of_their_orders_with_or_without_the_slash(host, broker):
+    row = {"qty": "0.5", "side": "long", "avg_entry_price": "90000.5"}
+    host.add([row | {"symbol": name, "asset_class": "crypto"} for name in ("BTCUSD", "ETH/USDT")])
+    assert {name: held.qty for name, held in broker.positions().items()} == {"BTC/USD": 0.5, "ETH/USDT": 0.5}

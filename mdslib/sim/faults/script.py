@@ -26,7 +26,7 @@ _TOP = ("about", "expect", "seed", "must", "fault")
 _HEADER = re.compile(r"\s*\[\[\s*fault\s*\]\]")
 _PLACE = re.compile(r" - at `\$\.?([A-Za-z_]*)(?:\[[.\d]*\])?`\Z")
 _MISSING = re.compile(r"object missing required field `(\w+)`")
-_CHANNELS = ("trades", "quotes", "bars", "statuses", "lulds", "corrections", "cancelErrors")
+_CHANNELS = ("trades", "quotes", "bars", "orderbooks", "statuses", "lulds", "corrections", "cancelErrors")
 _EVENTS = ("new", "pending_new", "fill", "partial_fill", "canceled", "expired", "rejected")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any, Protocol
 
-_PRICES = ("p", "bp", "o", "op", "u", "sc")  # of trade, quote, bar, correction, band, status
+_PRICES = ("p", "bp", "o", "op", "u", "sc", "b")  # of trade, quote, bar, correction, band, status, book
 
 
 class _Codec(Protocol):
