@@ -71,8 +71,9 @@ def test_in_lock_step_a_pair_s_day_is_the_back_test_and_every_level_is_on_the_ta
     day: MarketData, rules: str, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    report = rehearse(day, MODEL, run, sim={"mode": "lockstep", "rules": rules}, params=PARAMS)
-    tested = backtest(MODEL, day, params=PARAMS, rules=rules, latency=LATENCY, flatten="5m")
+    sim = {"mode": "lockstep", "rules": rules}
+    report = rehearse(day, MODEL, run, sim=sim, params=PARAMS, flatten_before="30m")
+    tested = backtest(MODEL, day, params=PARAMS, rules=rules, latency=LATENCY, flatten="30m")
     assert report.failure is None
     assert report.reason == "the session closed"
     assert report.audit.ok, report.audit.lines()
