@@ -7,6 +7,6 @@ from __future__ import annotations
 
 from mdslib.book.book import OrderBook, Top
 from mdslib.book.flow import order_flow
-from mdslib.book.history import Tops, book_at, tops
+from mdslib.book.history import Tops, book_at, cut, tops
 
-__all__ = ["OrderBook", "Top", "Tops", "book_at", "order_flow", "tops"]
+__all__ = ["OrderBook", "Top", "Tops", "book_at", "cut", "order_flow", "tops"]

@@ -13,9 +13,9 @@ from mdslib.book.book import Floats, Ints, OrderBook
 from mdslib.book.levels import FULL, Levels, clear_side, empty_levels, make_room, set_level, top_levels
 from mdslib.book.rows import book_rows
 from mdslib.errors import ConfigError
-from mdslib.events import BookFlag
+from mdslib.events import BookFlag, Kind
 from mdslib.jit import borrow, jit
-from mdslib.table import Array, MarketData
+from mdslib.table import Array, MarketData, Table, from_columns, merge
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -223,7 +223,58 @@ def book_at(data: MarketData, time: str | datetime.datetime | int, *, instrument
     return book
 
 
-def _moment(time: str | datetime.datetime | int) -> int:
+def cut(data: MarketData, start: str | datetime.datetime | int, end: str | datetime.datetime | int) -> MarketData:
+    """Return a part of recorded data whose order books begin with an image of what they were.
+
+    `MarketData.between` leaves out the image at the day's beginning, without which no book can be rebuilt.
+
+    Parameters
+    ----------
+    data : MarketData
+        With book deltas of any number of instruments.
+    start, end : str, datetime or int
+        As in `book_at`: events with ``start <= ts_event < end`` are kept, and each image has the time `start`.
+
+    Raises
+    ------
+    DataError
+        There is no order book in the data.
+    ConfigError
+        A time is none.
+
+    Examples
+    --------
+    >>> from mdslib.store.madebook import made_books
+    >>> noon = cut(made_books(messages=500), "2025-06-12 12:00", "2025-06-12 13:00")
+    >>> len(noon.book_deltas), book_at(noon, "2025-06-12 12:00").best_bid
+    (67, 90000.5)
+    """
+    first, last = _moment(start, "cut: start"), _moment(end, "cut: end")
+    kept = data.between(first, last)
+    images = [_image(data, place, first) for place in range(len(data.instruments))]
+    tables = [merge([*images, table]) if table.kind == Kind.BOOK_DELTA else table for table in kept.tables]
+    return MarketData(kept.instruments, tuple(tables), kept.sessions)
+
+
+def _image(data: MarketData, place: int, time: int) -> Table:
+    """Return an instrument's book just before `time` as an image of that time: a CLEAR, then its levels."""
+    book = book_at(data, time - 1, instrument=place)
+    top = book.top(max(book.counts))
+    flags = np.full(1 + len(top.bid) + len(top.ask), int(BookFlag.SNAPSHOT))
+    flags[0] |= _CLEAR
+    flags[1 + len(top.bid) :] |= _ASK
+    flags[-1] |= _LAST
+    columns = {
+        "ts_event": np.full(len(flags), time),
+        "instrument": np.full(len(flags), place, np.uint16),
+        "price": np.concatenate([[np.nan], top.bid, top.ask]),
+        "size": np.concatenate([[0], top.bid_size, top.ask_size]),
+        "flags": flags.astype(np.uint8),
+    }
+    return from_columns(Kind.BOOK_DELTA, columns)
+
+
+def _moment(time: str | datetime.datetime | int, where: str = "book_at: time") -> int:
     import pandas as pd
 
     try:
@@ -231,4 +282,4 @@ def _moment(time: str | datetime.datetime | int) -> int:
         stamp = stamp.tz_localize("UTC") if stamp.tz is None else stamp
         return int(stamp.as_unit("ns").value)
     except (ValueError, TypeError) as wrong:
-        raise ConfigError(f"book_at: time must be a time, received {time!r}; try '2025-06-12 14:30'") from wrong
+        raise ConfigError(f"{where} must be a time, received {time!r}; try '2025-06-12 14:30'") from wrong

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mdslib.book import OrderBook, Top, book_at, signals, tops
+from mdslib.book import OrderBook, Top, book_at, cut, signals, tops
 from mdslib.errors import ConfigError, DataError
 from mdslib.events import BookFlag, Kind
 from mdslib.instruments import Instrument
@@ -107,6 +107,22 @@ def test_more_far_levels_than_there_is_room_for_are_kept():
 def test_a_part_of_the_messages_begins_at_its_start_and_ends_before_its_end():
     part = tops(book((1, "bid", 10, 5), (2, "bid", 11, 5), (3, "bid", 12, 5)), 1).between(2, 3)
     assert (part.ts_event.tolist(), part.bid.tolist(), part.ask_size.tolist()) == ([2], [[11.0]], [[0]])
+
+
+def test_a_cut_part_has_the_same_books_and_begins_with_their_images(day):
+    start, end = (int(tops(day, 1, instrument=0).ts_event[row]) for row in (100, 200))
+    part = cut(day, start, end)
+    assert part.trades.equals(day.trades.between(start, end))
+    assert (part.book_deltas["ts_event"] >= start).all()
+    assert (part.book_deltas["ts_event"] < end).all()
+    for place in (0, 1):
+        rows = part.book_deltas["instrument"] == place
+        assert part.book_deltas["flags"][rows][0] == CLEAR | int(BookFlag.SNAPSHOT)
+        for time in (start, (start + end) // 2, end - 1):
+            whole, cut_out = (book_at(data, time, instrument=place).top(100) for data in (day, part))
+            assert [side.tolist() for side in whole] == [side.tolist() for side in cut_out]
+    with pytest.raises(ConfigError, match="cut: end must be a time, received 'noon'"):
+        cut(day, start, "noon")
 
 
 # -- the figures ----------------------------------------------------------------------------------------------------
