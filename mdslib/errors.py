@@ -148,3 +148,18 @@ def did_you_mean(received: str, known: Iterable[str]) -> str:
     if near:
         return f"Did you mean {near[0]!r}?"
     return f"Known: {', '.join(names)}." if names else "None are known."
+
+
+def fault_of(error: BaseException) -> str:
+    """Return one line about an exception that nobody foresaw: what it is, and where it was raised.
+
+    Examples
+    --------
+    >>> fault_of(KeyError("price"))
+    "a fault of mdslib, KeyError: 'price'"
+    """
+    import traceback
+
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno})" if frames else ""
+    return f"a fault of mdslib, {type(error).__name__}: {error}{where}"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from mdslib.clock import Clock, WallClock, monotonic_ns
-from mdslib.errors import FeedError, MdsError
+from mdslib.errors import FeedError, MdsError, fault_of
 from mdslib.events import RECORD, Kind
 from mdslib.feeds.backoff import Backoff
 from mdslib.feeds.connect import check_encrypted, open_async, why_closed
@@ -56,7 +56,8 @@ class Health:
     Attributes
     ----------
     state : str
-        ``connecting``, ``waiting`` for the first image or message, ``live``, ``resync``, or ``refused``.
+        ``connecting``, ``waiting`` for the first image or message, ``live``, ``resync``, ``refused``, or ``stopped``
+        by a fault.
     refusal : str
         What the venue said, if it refused the pair.
     """
@@ -207,6 +208,10 @@ class VenueConnection:
             self._backoff.held((monotonic_ns() - began) / 1e9)
             await asyncio.sleep(self._backoff.wait(code))
 
+    def failed(self, why: str) -> None:
+        """Note that `run` has ended with a fault; it may be called again."""
+        self._lost(why, "stopped")
+
     async def close(self) -> None:
         """Say goodbye and read what is still on its way; `run` then ends."""
         self._closing = True
@@ -262,7 +267,7 @@ class VenueConnection:
             why = now.cut or why_closed(error)
             raise FeedError(f"{self.endpoint.dialect} data stream ended: {why}") from None
 
-    def _lost(self, why: str) -> None:
+    def _lost(self, why: str, state: str = "connecting") -> None:
         """Note that the market is not seen: a GAP for every pair that was, and one line."""
         now, self._now = self._now, None
         if now is not None:
@@ -275,7 +280,7 @@ class VenueConnection:
             self._early.append(self._gaps())
             self.counts.losses += 1
         for health in self.health.values():
-            health.state = "connecting"
+            health.state = state
         if why != self.counts.why_lost or now is not None:
             self._tell(f"{self.endpoint.dialect}: {why}; {', '.join(self.pairs)} will be tried again")
         self.counts.why_lost = why
@@ -307,8 +312,15 @@ class VenueConnection:
     def _spawn(self, work: object) -> asyncio.Task[None]:
         task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)  # type: ignore[arg-type]
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
         return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Begin anew where what watches over the connection, or sends, has failed."""
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None and self._now is not None:
+            self._cut(self._now, fault_of(error))
 
     # ------------------------------------------------------------ resyncs and refusals
 

@@ -69,7 +69,8 @@ class AlpacaSource:
         self._last = 0
         self._lull = lull or Lull()
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name="alpaca", daemon=True)
+        self._thread: threading.Thread | None = None
+        self._fault: Exception | None = None
 
     @property
     def received(self) -> int:
@@ -138,13 +139,20 @@ class AlpacaSource:
 
     async def run(self) -> None:
         """Keep the connection until `close`."""
-        self._thread.start()
-        looked = 0
-        while self._thread.is_alive():
+        self._fault, looked = None, 0
+        thread = self._thread = threading.Thread(target=self._keep_safely, name="alpaca", daemon=True)
+        thread.start()
+        while thread.is_alive():
             await asyncio.sleep(0.1)
             if monotonic_ns() - looked > _LOOK_EVERY * 1e9:
                 looked = monotonic_ns()
                 self._watch()
+        if self._fault is not None:
+            raise self._fault
+
+    def failed(self, why: str) -> None:
+        """Note that `run` has ended with a fault."""
+        self._lost(why, "stopped")
 
     def _watch(self) -> None:
         """Cut a connection that is open but mute; a quiet market is told from it by the day's longest lull."""
@@ -165,7 +173,16 @@ class AlpacaSource:
         """End the thread."""
         self._stop.set()
         self._feed.close()
-        await asyncio.to_thread(self._thread.join, _JOINED_WITHIN)
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join, _JOINED_WITHIN)
+
+    def _keep_safely(self) -> None:
+        """Keep the connection; a fault ends it and is `run`'s to raise, for nobody sees what a thread raises."""
+        try:
+            self._keep()
+        except Exception as error:
+            self._fault = error
+            self._feed.drop("of a fault")
 
     def _keep(self) -> None:
         while not self._stop.is_set():
@@ -176,10 +193,10 @@ class AlpacaSource:
                 self._feed.run(self._sink)
             except FeedError as error:
                 code, least = error.code, _REFUSED_FOR if isinstance(error, FeedRefused) else 0.0
-                self._lost(str(error), refused=isinstance(error, FeedRefused))
+                self._lost(str(error), "refused" if isinstance(error, FeedRefused) else "connecting")
             except MdsError as error:
                 least = _REFUSED_FOR
-                self._lost(str(error), refused=True)
+                self._lost(str(error), "refused")
             self._backoff.held((monotonic_ns() - began) / 1e9)
             self._stop.wait(max(least, self._backoff.wait(code)))
 
@@ -190,8 +207,8 @@ class AlpacaSource:
             self._last = max(self._last, int(records["ts_event"].max()))
             self._taken.append(records)
 
-    def _lost(self, why: str, *, refused: bool) -> None:
-        live, self._state = self._state == "live", "refused" if refused else "connecting"
+    def _lost(self, why: str, state: str) -> None:
+        live, self._state = self._state == "live", state
         if live:
             self._losses += 1
             self._taken.append(self._gaps(self._places))

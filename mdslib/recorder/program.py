@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from mdslib.clock import Clock, WallClock, monotonic_ns
-from mdslib.errors import RecordError
+from mdslib.errors import RecordError, fault_of
+from mdslib.feeds.backoff import Backoff
 from mdslib.feeds.endpoints import Channel, Endpoint, endpoint
 from mdslib.feeds.pairs import Pairs
 from mdslib.feeds.venue_connection import VenueConnection
@@ -24,6 +25,7 @@ from mdslib.recorder.venue_source import VenueSource
 
 TURN = 0.025  # s between two writes: an event is on the tape within 100 ms, on a machine that is busy too
 STATUS_EVERY = 1.0  # s
+RESTART = (1.0, 60.0)  # s, the first and the longest wait before a source that failed runs again
 GOODBYE = 5.0  # s that the connections have to end
 Tell = Callable[[str], None]
 
@@ -125,7 +127,7 @@ class Recorder:
         """
         self._warm()
         sources = [source for venue in self.venues for source in venue.sources]
-        tasks = [asyncio.create_task(source.run()) for source in sources]
+        tasks = [asyncio.create_task(self._keep(source, stop)) for source in sources]
         stopping = asyncio.create_task(stop.wait())
         told = 0
         try:
@@ -141,6 +143,20 @@ class Recorder:
         finally:
             stopping.cancel()
             await self._end(sources, tasks)
+
+    async def _keep(self, source: Source, stop: asyncio.Event) -> None:
+        """Run a source to its end, and again where it failed: a fault in one must not end what the others record."""
+        backoff = Backoff(*RESTART)
+        while not stop.is_set():
+            began = monotonic_ns()
+            try:
+                await source.run()
+                return
+            except Exception as error:
+                source.failed(fault_of(error))
+            backoff.held((monotonic_ns() - began) / 1e9)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), backoff.wait())
 
     def _warm(self) -> None:
         """Compile what the first batch needs before anything is received: it takes seconds."""

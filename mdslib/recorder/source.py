@@ -15,7 +15,7 @@ class PairState:
     Attributes
     ----------
     state : str
-        ``connecting``, ``waiting``, ``live``, ``resync``, ``refused`` or ``stopped``.
+        ``connecting``, ``waiting``, ``live``, ``resync``, ``refused`` or ``stopped``; the last by a fault of mdslib.
     said : str
         The venue's words, where it refused; the last trouble, where there is one.
     """
@@ -54,7 +54,10 @@ class Source(Protocol):
         """Write what is kept beside the events; called once a second."""
 
     async def run(self) -> None:
-        """Keep the connection until `close`."""
+        """Keep the connection until `close`; after a fault, which it raises, it may be called again."""
+
+    def failed(self, why: str) -> None:
+        """Note that `run` has ended with a fault: a GAP of its pairs, one line, and the state ``stopped``."""
 
     async def close(self) -> None:
         """Say goodbye; `run` then ends, and `take` gives the rest."""

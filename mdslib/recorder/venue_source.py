@@ -34,7 +34,7 @@ class VenueSource:
         for pair, health in self.connection.health.items():
             tally = tallies[pair]
             found[pair] = PairState(
-                health.state, health.refusal or (counts.why_lost if health.state == "connecting" else ""),
+                health.state, health.refusal or (counts.why_lost if health.state in ("connecting", "stopped") else ""),
                 tally.messages, tally.trades, tally.deltas, tally.quotes, tally.sequence_gaps, health.resyncs,
                 counts.losses, tally.checksums_ok, tally.checksums_bad, tally.ignored,
             )  # fmt: skip
@@ -48,6 +48,10 @@ class VenueSource:
     async def run(self) -> None:
         """Keep the connection until `close`."""
         await self.connection.run()
+
+    def failed(self, why: str) -> None:
+        """Note that `run` has ended with a fault."""
+        self.connection.failed(why)
 
     async def close(self) -> None:
         """Say goodbye and close the raw capture."""

@@ -143,6 +143,32 @@ def test_an_open_connection_that_is_mute_is_cut(
     assert "nothing came for" in told[0]
 
 
+def test_a_fault_in_the_thread_is_raised_by_run_and_shown(
+    alpaca: Callable[[Script], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def script(connection: ServerConnection) -> None:
+        welcome(connection)
+        say(connection, TRADE)
+        connection.recv(PATIENCE)
+
+    def faulty(self: AlpacaSource, records: Records) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(AlpacaSource, "_sink", faulty)
+    told: list[str] = []
+    source = make(alpaca(script), told)
+    for _ in range(2):  # it may be started again
+        with pytest.raises(RuntimeError, match="a bug"):
+            asyncio.run(source.run())
+    source.failed("a fault")
+    state = source.states()["KO"]
+    assert (state.state, state.said) == ("stopped", "a fault")
+    assert told == ["alpaca: a fault; it is tried again"]
+    gaps = source.take()
+    assert (gaps["kind"].tolist(), gaps["instrument"].tolist()) == ([int(Kind.GAP)] * 2, [4, 2])
+    asyncio.run(source.close())
+
+
 # ------------------------------------------------------------ pairs, which have books
 
 TIME = "2026-11-20T15:00:00Z"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,10 @@ from mdslib.book.grid import on_grid
 from mdslib.clock import ScaledClock
 from mdslib.errors import ConfigError, RecordError
 from mdslib.events import BookFlag, Kind
+from mdslib.feeds.kraken import KrakenDecoder
 from mdslib.feeds.replay import replay_capture
+from mdslib.feeds.venue import Outcome
+from mdslib.recorder import program
 from mdslib.recorder import tape as tape_module
 from mdslib.recorder.plan import Mode
 from mdslib.recorder.status import read_status
@@ -204,3 +208,29 @@ def test_a_pair_that_is_refused_leaves_the_others(out: Path) -> None:
     assert len(run.told) == 1
     assert "FOO-USD is not a valid product" in run.told[0]
     assert [feed["said"][:7] for feed in read_status(out)["feeds"]] == ["", "", "refused"]
+
+
+def test_a_fault_in_one_venue_is_a_gap_and_a_line_and_the_others_go_on(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(program, "RESTART", (0.01, 0.01))
+    read, frames = KrakenDecoder._read, [0]
+
+    def faulty(self: KrakenDecoder, data: bytes) -> Outcome:
+        frames[0] += 1
+        if frames[0] == 50:
+            raise RuntimeError("a bug")
+        return read(self, data)
+
+    monkeypatch.setattr(KrakenDecoder, "_read", faulty)
+    with running(made()) as one, running(made("kraken", ("XBT/USD",), speed=0.2)) as two:
+        urls = {"coinbase": one.url, "kraken": two.url}
+        run = Run(plan(out, *COINBASE, "kraken:XBT/USD", mode=Mode.LIGHT, urls=urls))
+        run.until(lambda: one.sent and two.sent and frames[0] > 50)
+    assert same(tape_of(out, "coinbase"), decoded("coinbase", [BTC, ETH]))
+    records = tape_of(out, "kraken")
+    (gap,) = np.flatnonzero(records["kind"] == Kind.GAP)
+    assert 0 < gap < len(records) - 1
+    assert records["flag"][gap + 1] & BookFlag.CLEAR, "it was started again"
+    (line,) = run.told
+    assert re.match(r"kraken: a fault of mdslib, RuntimeError: a bug \(test_program.py:\d+\); XBT/USD will be", line)

@@ -58,6 +58,9 @@ class Fixed:
     async def run(self) -> None:
         """Nothing to wait for."""
 
+    def failed(self, why: str) -> None:
+        """Nothing fails."""
+
     async def close(self) -> None:
         """Nothing to close."""
 
