@@ -165,7 +165,7 @@ class VenueConnection:
         self._early: list[Records] = []
         self._now: _State | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._closing = False
+        self._closing = asyncio.Event()
         self._last_event = 0
 
     def __repr__(self) -> str:
@@ -195,7 +195,7 @@ class VenueConnection:
 
     async def run(self) -> None:
         """Keep the connection until `close`; a connection that is lost, or never opens, is tried again for ever."""
-        while not self._closing:
+        while not self._closing.is_set():
             began = monotonic_ns()
             code = None
             try:
@@ -203,10 +203,11 @@ class VenueConnection:
             except MdsError as error:
                 code = getattr(error, "code", None)
                 self._lost(str(error))
-            if self._closing:
+            if self._closing.is_set():
                 return
             self._backoff.held((monotonic_ns() - began) / 1e9)
-            await asyncio.sleep(self._backoff.wait(code))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), self._backoff.wait(code))
 
     def failed(self, why: str) -> None:
         """Note that `run` has ended with a fault; it may be called again."""
@@ -214,7 +215,7 @@ class VenueConnection:
 
     async def close(self) -> None:
         """Say goodbye and read what is still on its way; `run` then ends."""
-        self._closing = True
+        self._closing.set()
         now = self._now
         if now is not None:
             await now.socket.close()
@@ -262,7 +263,7 @@ class VenueConnection:
                 if decoder.asks:
                     self._answer(now)
         except ConnectionClosed as error:
-            if self._closing:
+            if self._closing.is_set():
                 return
             why = now.cut or why_closed(error)
             raise FeedError(f"{self.endpoint.dialect} data stream ended: {why}") from None

@@ -77,6 +77,16 @@ class AlpacaSource:
         """Bytes received since the start."""
         return self._feed.bytes
 
+    @property
+    def raw_bytes(self) -> int:
+        """0: this source keeps no raw capture."""
+        return 0
+
+    @property
+    def raw_lost(self) -> int:
+        """0: this source keeps no raw capture."""
+        return 0
+
     def take(self) -> Records:
         """Return the records since the last call."""
         parts = [self._taken.popleft() for _ in range(len(self._taken))]

@@ -26,7 +26,7 @@ from mdslib.recorder.venue_source import VenueSource
 TURN = 0.025  # s between two writes: an event is on the tape within 100 ms, on a machine that is busy too
 STATUS_EVERY = 1.0  # s
 RESTART = (1.0, 60.0)  # s, the first and the longest wait before a source that failed runs again
-GOODBYE = 5.0  # s that the connections have to end
+GOODBYE = 5.0  # s that the connections have to end, and to give what was on its way
 Tell = Callable[[str], None]
 
 
@@ -195,7 +195,7 @@ class Recorder:
     async def _end(self, sources: Sequence[Source], tasks: Sequence[asyncio.Task[None]]) -> None:
         """Say goodbye everywhere, keep what was still on its way, and close the tapes."""
         goodbyes = [asyncio.create_task(source.close()) for source in sources]
-        await asyncio.wait(goodbyes, timeout=GOODBYE)
+        await asyncio.wait([*goodbyes, *tasks], timeout=GOODBYE)
         for task in [*goodbyes, *tasks]:
             task.cancel()
         await asyncio.gather(*goodbyes, *tasks, return_exceptions=True)
@@ -205,9 +205,6 @@ class Recorder:
             venue.close(now)
             left += venue.tape.waiting + venue.tape.lost
         self._second(sources, running=False)
-        for source in sources:
-            if isinstance(source, VenueSource) and source.raw is not None:
-                source.raw.close()
         if left:
             raise RecordError(
                 f"mds record: {left} records could not be written and are lost; free space in {self.plan.out}"
@@ -220,6 +217,7 @@ class Recorder:
         now = self._clock.now()
         feeds = [feed for venue in self.venues for feed in venue.feeds(now)]
         tapes = [venue.tape for venue in self.venues]
+        sources = [source for venue in self.venues for source in venue.sources]
         return {
             "time": now,
             "running": running,
@@ -228,12 +226,8 @@ class Recorder:
             "mode": self.plan.mode.value,
             "records": sum(tape.written for tape in tapes),
             "tape_bytes": sum(tape.bytes for tape in tapes),
-            "raw_bytes": sum(
-                source.raw.bytes
-                for venue in self.venues
-                for source in venue.sources
-                if isinstance(source, VenueSource) and source.raw is not None
-            ),
+            "raw_bytes": sum(source.raw_bytes for source in sources),
+            "raw_lost": sum(source.raw_lost for source in sources),
             "waiting": sum(tape.waiting for tape in tapes),
             "lost": sum(tape.lost for tape in tapes),
             "trouble": next((tape.trouble for tape in tapes if tape.trouble), ""),

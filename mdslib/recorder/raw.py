@@ -43,7 +43,7 @@ class RawCapture:
         self._fd = -1
         self._path = Path()
         self.bytes = self.lost = 0
-        self._trouble = False
+        self._trouble = self._given_up = False
 
     def connected(self, url: str, time: int) -> None:
         """Begin a file."""
@@ -83,17 +83,26 @@ class RawCapture:
                 self._tell(f"raw capture {self._path}: {error.strerror or error}; it is tried again, the tapes go on")
             self._trouble = True
             if self._size > _MOST_WAITING:
-                self.lost += self._size
-                self._lines, self._size = [], 0
+                self._give_up()
             return
-        self._trouble = False
+        self._trouble = self._given_up = False
         self.bytes += len(told)
         self._lines, self._size = [], 0
 
     def close(self) -> None:
-        """Write the rest and close the file."""
+        """Write the rest, as far as the disk takes it, and close the file."""
         self.flush()
+        if self._lines:
+            self._give_up()
         self._end()
+
+    def _give_up(self) -> None:
+        if not self._given_up:
+            self._tell(f"raw capture {self._path}: {self._size} bytes of text are given up, and what comes until it "
+                       "can be written; the tapes have their events")  # fmt: skip
+        self._given_up = True
+        self.lost += self._size
+        self._lines, self._size = [], 0
 
     def _end(self) -> None:
         if self._fd >= 0:

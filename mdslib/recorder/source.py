@@ -41,6 +41,14 @@ class Source(Protocol):
     def received(self) -> int:
         """Bytes received since the start."""
 
+    @property
+    def raw_bytes(self) -> int:
+        """Bytes of the raw capture, compressed, since the start; 0 without one."""
+
+    @property
+    def raw_lost(self) -> int:
+        """Bytes of text that the raw capture gave up, for want of space."""
+
     def take(self) -> Records:
         """Return the records since the last call, in order of arrival."""
 
@@ -54,10 +62,13 @@ class Source(Protocol):
         """Write what is kept beside the events; called once a second."""
 
     async def run(self) -> None:
-        """Keep the connection until `close`; after a fault, which it raises, it may be called again."""
+        """Keep the connection until `close`; after a fault, which it raises, it may be called again.
+
+        However it ends, what is kept beside the events is written by then.
+        """
 
     def failed(self, why: str) -> None:
         """Note that `run` has ended with a fault: a GAP of its pairs, one line, and the state ``stopped``."""
 
     async def close(self) -> None:
-        """Say goodbye; `run` then ends, and `take` gives the rest."""
+        """Say goodbye; `run` then reads what was on its way and ends, and `take` gives the rest."""

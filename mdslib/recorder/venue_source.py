@@ -19,6 +19,16 @@ class VenueSource:
         """Bytes received since the start."""
         return self.connection.counts.bytes
 
+    @property
+    def raw_bytes(self) -> int:
+        """Bytes of the raw capture, compressed, since the start; 0 without one."""
+        return self.raw.bytes if self.raw is not None else 0
+
+    @property
+    def raw_lost(self) -> int:
+        """Bytes of text that the raw capture gave up, for want of space."""
+        return self.raw.lost if self.raw is not None else 0
+
     def take(self) -> Records:
         """Return the records since the last call."""
         return self.connection.take()
@@ -46,13 +56,17 @@ class VenueSource:
             self.raw.flush()
 
     async def run(self) -> None:
-        """Keep the connection until `close`."""
-        await self.connection.run()
+        """Keep the connection until `close`, and then close the raw capture."""
+        try:
+            await self.connection.run()
+        finally:
+            if self.raw is not None:
+                self.raw.close()
 
     def failed(self, why: str) -> None:
         """Note that `run` has ended with a fault."""
         self.connection.failed(why)
 
     async def close(self) -> None:
-        """Say goodbye and close the raw capture."""
+        """Say goodbye; `run` reads what is on its way, and ends."""
         await self.connection.close()

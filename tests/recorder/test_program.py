@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import re
 from pathlib import Path
@@ -25,6 +26,7 @@ from mdslib.recorder.tape import DAY
 from mdslib.sim.venues.server import VenueServer
 from mdslib.store.tapefile import TapeReader, TapeWriter
 from tests.recorder.conftest import FRAMES, Run, decoded, plan, same, tape_of
+from tests.recorder.test_venue import Fixed
 from tests.venue_servers import running
 
 BTC, ETH = "BTC-USD", "ETH-USD"
@@ -234,3 +236,30 @@ def test_a_fault_in_one_venue_is_a_gap_and_a_line_and_the_others_go_on(
     assert records["flag"][gap + 1] & BookFlag.CLEAR, "it was started again"
     (line,) = run.told
     assert re.match(r"kraken: a fault of mdslib, RuntimeError: a bug \(test_program.py:\d+\); XBT/USD will be", line)
+
+
+class Slow(Fixed):
+    """A source that has more to give after its goodbye, and a raw capture of which a part was lost."""
+
+    raw_bytes, raw_lost = 7, 3
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.goodbye = asyncio.Event()
+
+    async def run(self) -> None:
+        await self.goodbye.wait()
+        await asyncio.sleep(0.05)
+        self.put(NOON)
+
+    async def close(self) -> None:
+        self.goodbye.set()
+
+
+def test_the_end_waits_for_what_was_on_its_way(out: Path) -> None:
+    run = Run(plan(out, "kraken:XBT/USD", mode=Mode.LIGHT))
+    run.recorder.venues[0].sources = (Slow(),)
+    run.until(lambda: True)
+    assert tape_of(out, "kraken")["ts_init"].tolist() == [NOON]
+    (recorder,) = read_status(out)["recorders"]
+    assert (recorder["raw_bytes"], recorder["raw_lost"]) == (7, 3)

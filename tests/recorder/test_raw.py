@@ -47,11 +47,19 @@ def test_a_full_disk_is_told_once_and_what_waits_is_written_later(
     assert capture.lost == 0
 
 
-def test_what_memory_can_not_hold_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_memory_can_not_hold_is_counted_and_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(raw, "_MOST_WAITING", 100)
     (tmp_path / "2026-11-21").write_text("no folder")
-    capture = RawCapture(tmp_path, "kraken-1", lambda line: None)
+    told: list[str] = []
+    capture = RawCapture(tmp_path, "kraken-1", told.append)
     capture.connected(URL, NOON)
-    capture.received(NOON, "x" * 200)
-    capture.flush()
-    assert capture.lost > 200
+    for _ in range(2):
+        capture.received(NOON, "x" * 200)
+        capture.flush()
+    lost = capture.lost
+    assert lost > 400
+    capture.received(NOON, "[1]")
+    capture.close()
+    assert capture.lost > lost, "what the end leaves unwritten counts too"
+    assert len(told) == 2, "each is told once: that it is tried again, and that something is given up"
+    assert "bytes of text are given up, and what comes until it can be written; the tapes have" in told[1]

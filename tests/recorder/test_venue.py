@@ -28,7 +28,7 @@ SECOND = 1_000_000_000
 class Fixed:
     """A source that gives what a test puts in."""
 
-    received = 0
+    received = raw_bytes = raw_lost = 0
 
     def __init__(self) -> None:
         self.records: list[Records] = []
