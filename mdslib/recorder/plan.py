@@ -94,7 +94,7 @@ class Plan:
     levels : int
         Of each side of a snapshot.
     raw : bool
-        Whether what the sockets say is kept too.
+        Whether what the sockets say is kept too; not of Alpaca.
     durability : {"write", "fsync"}
         Whether a batch waits for the kernel, or for the disk.
     urls : mapping of str to str
@@ -126,6 +126,12 @@ class Plan:
         for venue, symbol in named:
             if named.count((venue, symbol)) > 1:
                 raise ConfigError(f"mds record: {venue}:{symbol} is named twice; name each pair of a venue once")
+        if self.raw and any(each.venue == ALPACA for each in self.wanted):
+            raise ConfigError(
+                "mds record: --raw keeps no frames of alpaca, received "
+                f"{', '.join(each.id for each in self.wanted if each.venue == ALPACA)}; record them in a process of "
+                "their own, without --raw"
+            )
         if self.every < _LEAST_EVERY:
             raise ConfigError(f"--every must be at least 100ms, received {self.every / 1e6:g}ms")
         if not 1 <= self.levels <= 10_000:

@@ -135,6 +135,8 @@ def test_status_shows_every_recorder_and_what_troubles_it(out: Path, capsys: pyt
         (["--json", "kraken:XBT/USD"], "--json is for --status; add it"),
         ([], "mds record needs something to record, received nothing"),
         (["kraken:XBT/USD", "--url", "kraken"], "--url must be venue=address, received 'kraken'"),
+        (["alpaca:SPY", "kraken:XBT/USD", "--raw"], "--raw keeps no frames of alpaca, received alpaca:SPY; record"),
+        (["alpaca:SPY", "--raw", "--unit"], "--raw keeps no frames of alpaca, received alpaca:SPY; record"),
         (["kraken:XBT/USD", "--every", "1"], "--every: a duration must be a positive number with ms, s, m or h"),
         (["kraken:XBT/USD", "--durability", "x"], "--durability must be write or fsync, received 'x'"),
         (["kraken:XBT/USD", "--url", "kraken=ws://example.org"], "must be encrypted or on this machine"),
