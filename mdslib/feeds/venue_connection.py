@@ -59,7 +59,7 @@ class Health:
         ``connecting``, ``waiting`` for the first image or message, ``live``, ``resync``, ``refused``, or ``stopped``
         by a fault.
     refusal : str
-        What the venue said, if it refused the pair.
+        What the venue said, if it refused the pair; nothing once the pair is live.
     """
 
     state: str = "connecting"
@@ -403,12 +403,12 @@ class VenueConnection:
             tally, asked = now.decoder.tallies.get(pair), now.asked.get(pair)
             if asked is not None and self._images(now, pair) > asked.images:
                 now.asked.pop(pair)
-                health.state = "live"
+                health.state, health.refusal = "live", ""
             elif asked is not None and monotonic_ns() / 1e9 > asked.deadline:
                 self._cut(now, f"{pair} got no image within {IMAGE_WITHIN:g} s of its resync")
                 return
             elif health.state == "waiting" and tally is not None and tally.decoded:
-                health.state = "live"
+                health.state, health.refusal = "live", ""
 
     def _cut(self, now: _State, why: str) -> None:
         now.cut = now.cut or why

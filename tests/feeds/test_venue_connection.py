@@ -169,6 +169,16 @@ def test_a_refused_pair_is_told_with_the_venues_words_and_the_others_go_on(venue
     assert {connection.health[pair].state for pair in PAIRS[venue]} <= {"waiting", "live"}
 
 
+def test_a_refusal_is_forgotten_once_the_pair_is_live(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(venue_connection, "LOOK_EVERY", 0.01)
+    with running(VenueServer.of_made("coinbase", PAIRS["coinbase"], 50, speed=0.0)) as run:
+        connection = connect("coinbase", run, [])
+        health = connection.health["BTC-USD"]
+        health.refusal = "refused: rate limit"  # of an earlier socket
+        asyncio.run(listen(connection, lambda: health.state == "live"))
+    assert health.refusal == ""
+
+
 def test_a_book_that_its_reader_distrusts_is_asked_for_anew() -> None:
     told: list[str] = []
     with running(VenueServer.of_made("coinbase", PAIRS["coinbase"], 50, speed=0.0)) as run:
