@@ -42,7 +42,7 @@ def record_each(commands: Sequence[tuple[str, list[str]]], tell: Callable[[str],
     Returns
     -------
     int
-        0, or 2 if a process ended with an error of its own.
+        0, or 2 if a process ended with an error of its own (2): in what was asked, or for want of space at its end.
     """
     stop = threading.Event()
     before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -52,10 +52,10 @@ def record_each(commands: Sequence[tuple[str, list[str]]], tell: Callable[[str],
             for child in children:
                 _look(child, tell)
     finally:
-        codes = [_end(child) for child in children]
+        failed = [_end(child) for child in children]
         for number, handler in before.items():
             signal.signal(number, handler)
-    return _GIVEN_UP if any(codes) else 0
+    return _GIVEN_UP if any(failed) else 0
 
 
 def _look(child: _Child, tell: Callable[[str], None]) -> None:
@@ -80,10 +80,11 @@ def _look(child: _Child, tell: Callable[[str], None]) -> None:
     tell(f"{child.name}: its process ended with code {code}; it is started again in {wait:.1f} s")
 
 
-def _end(child: _Child) -> int:
+def _end(child: _Child) -> bool:
+    """End a process; tell whether it failed for good. One that a signal ended did what it was told."""
     process = child.process
     if process is None:
-        return int(child.done)
+        return child.done
     if process.poll() is None:
         os.kill(process.pid, signal.SIGTERM)
         try:
@@ -91,4 +92,4 @@ def _end(child: _Child) -> int:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-    return process.returncode
+    return process.returncode == _GIVEN_UP
