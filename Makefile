@@ -19,7 +19,8 @@ export UV_PYTHON_DOWNLOADS := never
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # COVER=1 measures coverage along the way. A file's tests stay together; JOBS=1 runs all in one process, as a debugger needs.
-JOBS ?= 2
+# The tests wait for sockets and clocks a third of their time, so three processes keep two processors busy.
+JOBS ?= 3
 XDIST = $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist loadfile)
 RUN = $(PY) $(if $(COVER),-m coverage run) -m pytest -q $(XDIST)
 NOTEBOOKS = $(wildcard notebooks/*.ipynb)

@@ -25,9 +25,9 @@ from mdslib.store.made import made_day
 from mdslib.store.tapereader import TapeReader
 from mdslib.table import MarketData, merge
 
-# Distinctive, so that a search for them in what a run wrote can't hit anything else. The tests run in two processes at
-# a time, each with an account of its own: a session holds its account's only slot until it has ended, and meanwhile the
-# other process may be given the port of the exchange that it was connected to.
+# Distinctive, so that a search for them in what a run wrote can't hit anything else. The tests run in several processes
+# at a time, each with an account of its own: a session holds its account's only slot until it has ended, and meanwhile
+# another process may be given the port of the exchange that it was connected to.
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw")
 KEYS = {
     "ALPACA_DATA_PUBLIC_KEY": f"PKDATAqz7314xv{WORKER}",

@@ -23,5 +23,5 @@ def standing() -> Iterator[Exchange]:
 @pytest.fixture
 def http(standing: Exchange) -> Iterator[httpx.Client]:
     """REST calls to `standing`, with keys."""
-    with httpx.Client(base_url=standing.url, headers=HEADERS, timeout=20) as client:
+    with httpx.Client(base_url=standing.url, headers=HEADERS, timeout=120) as client:
         yield client

@@ -68,7 +68,7 @@ class DataClient:
         self.socket.send(json.dumps(message))
         return self.receive()
 
-    def receive(self, timeout: float = 20.0) -> list[dict[str, Any]]:
+    def receive(self, timeout: float = 120.0) -> list[dict[str, Any]]:
         frame = self.socket.recv(timeout)
         assert isinstance(frame, str), "data frames are text"
         return json.loads(frame)
@@ -100,7 +100,7 @@ class UpdateClient:
         self.socket.send(json.dumps(message))
         return self.receive()
 
-    def receive(self, timeout: float = 20.0) -> dict[str, Any]:
+    def receive(self, timeout: float = 120.0) -> dict[str, Any]:
         frame = self.socket.recv(timeout)
         assert isinstance(frame, bytes), "trade_updates frames are binary"
         return json.loads(frame)

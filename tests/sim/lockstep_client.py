@@ -33,7 +33,7 @@ class LockstepSession:
         self.second = second  # one before it was killed
         self.http = httpx.Client(base_url=exchange.url, headers=HEADERS)
         self.time = connect(exchange.time_url)
-        self.time.recv(20)
+        self.time.recv(120)
         self.updates = UpdateClient(exchange).listen()
         self.data = DataClient(exchange)
         self.data.login()
@@ -46,7 +46,7 @@ class LockstepSession:
 
     def run(self) -> LockstepSession:
         while True:
-            told = json.loads(self.time.recv(20))
+            told = json.loads(self.time.recv(120))
             if told["phase"] == "end":
                 self.instants.append((told["now"], "end"))
                 return self

@@ -52,12 +52,12 @@ def test_it_prints_its_addresses_and_ends_cleanly_on_sigterm(
     assert said["exchange"].startswith("a made day, no recorded one: MarketData(SPY: ")
     url = said["data"].split()[0]
     with connect(url, max_size=None, close_timeout=0.1) as socket:
-        socket.recv(20)
+        socket.recv(120)
         socket.send('{"action":"auth","key":"k","secret":"s"}')
         socket.send('{"action":"subscribe","trades":["SPY"]}')
-        assert json.loads(socket.recv(20))[0]["msg"] == "authenticated"
-        assert json.loads(socket.recv(20))[0]["T"] == "subscription"
-        assert json.loads(socket.recv(20))[0]["T"] == "t"
+        assert json.loads(socket.recv(120))[0]["msg"] == "authenticated"
+        assert json.loads(socket.recv(120))[0]["T"] == "subscription"
+        assert json.loads(socket.recv(120))[0]["T"] == "t"
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=120)
     assert (process.returncode, errors) == (0, "")

@@ -232,7 +232,7 @@ def test_a_session_that_comes_after_the_end_is_told_so() -> None:
     with Exchange(steps(2), mode="lockstep", in_process=True) as exchange:
         LockstepSession(exchange, nothing).run().close()
         channel = connect(exchange.time_url)
-        assert json.loads(channel.recv(20))["phase"] == "end"
+        assert json.loads(channel.recv(120))["phase"] == "end"
         channel.close()
 
 

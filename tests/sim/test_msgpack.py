@@ -30,10 +30,10 @@ def unpack(frame: Any) -> list[dict[str, Any]]:
 def subscribed(exchange: Exchange, **channels: list[str]) -> tuple[ClientConnection, list[dict[str, Any]]]:
     """Return a connection that speaks msgpack, and the replies to its handshake."""
     socket = connect(exchange.data_url, additional_headers=HEADERS)
-    replies = unpack(socket.recv(20))
+    replies = unpack(socket.recv(120))
     for message in ({"action": "auth", "key": "K", "secret": "S"}, {"action": "subscribe", **channels}):
         socket.send(msgpack.packb(message))
-        replies += unpack(socket.recv(20))
+        replies += unpack(socket.recv(120))
     return socket, replies
 
 
@@ -54,7 +54,7 @@ def everything() -> MarketData:
 def test_the_handshake_and_all_kinds_of_messages_on_the_wire() -> None:
     with Exchange(everything(), in_process=True) as exchange:
         socket, replies = subscribed(exchange, trades=["SPY"], quotes=["SPY"], bars=["*"])
-        frame = socket.recv(20)
+        frame = socket.recv(120)
         socket.close()
     assert [reply.get("msg") for reply in replies] == ["connected", "authenticated", None]
     assert (replies[2]["trades"], replies[2]["bars"], replies[2]["corrections"]) == (["SPY"], ["*"], ["SPY"])
@@ -101,12 +101,12 @@ def test_both_ways_of_writing_say_the_same() -> None:
 def test_subscribing_in_fragments_and_errors_in_msgpack() -> None:
     with Exchange(steps(3), in_process=True) as exchange:
         socket = connect(exchange.data_url, additional_headers=HEADERS)
-        socket.recv(20)
+        socket.recv(120)
         socket.send(b"\xc1")
-        assert unpack(socket.recv(20))[0] == {"T": "error", "code": 400, "msg": "invalid syntax"}
+        assert unpack(socket.recv(120))[0] == {"T": "error", "code": 400, "msg": "invalid syntax"}
         auth = msgpack.packb({"action": "auth", "key": "K", "secret": "S"})
         socket.send(iter([auth[:7], auth[7:]]))
-        assert unpack(socket.recv(20))[0]["msg"] == "authenticated"
+        assert unpack(socket.recv(120))[0]["msg"] == "authenticated"
         socket.close()
 
 
@@ -115,7 +115,7 @@ def test_faults_speak_msgpack_too() -> None:
     faults += '---what = "halt"\nafter = "2500ms"\nfor = "1s"'
     with struck(faults, day_of((1, "SPY", 10.0, 1), (2, "SPY", 10.5, 2), (3, "SPY", 10.5, 3)), batch=1) as exchange:
         socket, _ = subscribed(exchange, trades=["SPY"], statuses=["*"])
-        messages = [unpack(socket.recv(20))[0] for _ in range(5)]
+        messages = [unpack(socket.recv(120))[0] for _ in range(5)]
         socket.close()
     assert [message["T"] for message in messages] == ["t", "t", "c", "t", "s"]
     assert messages[2]["cp"] == 10.51

@@ -118,16 +118,16 @@ def test_lock_step_goes_on_with_a_new_side_channel_at_the_same_instant() -> None
         client = DataClient(exchange)
         client.login()
         lost = connect(exchange.time_url)
-        lost.recv(20)
+        lost.recv(120)
         client.subscribe(trades=["*"])
         lost.send('{"ready": true}')
-        told = json.loads(lost.recv(20))
+        told = json.loads(lost.recv(120))
         lost.close()
         channel = connect(exchange.time_url)
         channel.send('{"ready": true}')
         messages: list[dict[str, Any]] = []
         while not messages or messages[-1]["phase"] != "end":
-            message = json.loads(channel.recv(20))
+            message = json.loads(channel.recv(120))
             messages.append(message)
             if len(messages) > 1 and message["phase"] != "end":
                 channel.send(json.dumps({"done": message["now"], "phase": message["phase"], "wake": None}))

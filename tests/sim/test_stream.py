@@ -23,7 +23,7 @@ def test_handshake_then_trades_in_alpacas_words(standing: Exchange) -> None:
     assert client.welcome == [{"T": "success", "msg": "connected"}]
     assert client.login() == [{"T": "success", "msg": "authenticated"}]
     assert client.subscribe(trades=["SPY"])[0]["trades"] == ["SPY"]
-    frame = client.socket.recv(20)
+    frame = client.socket.recv(120)
     client.close()
     assert isinstance(frame, str)
     assert frame.startswith(
@@ -35,7 +35,7 @@ def test_404_when_nobody_authenticates_in_time_then_the_socket_closes(standing: 
     client = DataClient(standing)
     assert client.receive() == [{"T": "error", "code": 404, "msg": "auth timeout"}]
     with pytest.raises(ConnectionClosed):
-        client.socket.recv(20)
+        client.socket.recv(120)
 
 
 def test_401_402_and_405_leave_the_socket_open(standing: Exchange) -> None:
@@ -52,7 +52,7 @@ def test_406_as_the_auth_reply_of_a_second_connection_and_the_slot_comes_back(st
     first.login()
     assert second.login()[0] == {"T": "error", "code": 406, "msg": "connection limit exceeded"}
     first.close()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while (reply := second.login()[0])["T"] == "error" and time.monotonic() < deadline:
         time.sleep(0.01)
     assert reply["msg"] == "authenticated"
@@ -153,7 +153,7 @@ def test_407_for_a_client_that_reads_slower_than_the_day_goes() -> None:
         time.sleep(1.5)
         with pytest.raises(ConnectionClosed):  # noqa: PT012 - the close comes after what had been sent
             for _ in range(10_000):
-                client.socket.recv(20)
+                client.socket.recv(120)
 
 
 def test_fast_mode_keeps_to_its_speed_and_never_passes_an_unsent_event() -> None:
@@ -163,12 +163,12 @@ def test_fast_mode_keeps_to_its_speed_and_never_passes_an_unsent_event() -> None
         channel = connect(exchange.time_url)
         client = DataClient(exchange)
         client.login()
+        began = time.monotonic()  # before the day begins: a busy machine may make it longer, never shorter
         client.subscribe(trades=["SPY"])
-        began = time.monotonic()
         client.take(20)
         took = time.monotonic() - began
         for _ in range(20):
-            message = json.loads(channel.recv(20))
+            message = json.loads(channel.recv(120))
             told.append(message["now"])
         client.close()
         channel.close()

@@ -188,7 +188,7 @@ def test_a_change_that_can_not_be_is_refused_and_the_order_works_on(
 def test_a_change_that_the_account_can_not_pay_is_refused_and_the_order_works_on() -> None:
     with (
         Exchange(steps(10), in_process=True, rules="alpaca", cash=1_000.0) as exchange,
-        httpx.Client(base_url=exchange.url, headers=HEADERS, timeout=20) as http,
+        httpx.Client(base_url=exchange.url, headers=HEADERS, timeout=120) as http,
     ):
         order = http.post("/v2/orders", json=ORDER | {"type": "limit", "limit_price": "10.00", "qty": "5"}).json()
         answer = http.patch(f"/v2/orders/{order['id']}", json={"qty": "100000"})

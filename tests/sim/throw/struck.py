@@ -22,7 +22,7 @@ def struck(faults: str, data: MarketData | None = None, **options: Any) -> Excha
     return Exchange(steps(10) if data is None else data, faults=parse_script(tables, "test.toml"), **options)
 
 
-def calls(exchange: Exchange, timeout: float = 20.0) -> httpx.Client:
+def calls(exchange: Exchange, timeout: float = 120.0) -> httpx.Client:
     """Return a client for REST calls, with keys."""
     return httpx.Client(base_url=exchange.url, headers=HEADERS, timeout=timeout)
 

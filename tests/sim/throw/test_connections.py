@@ -33,7 +33,7 @@ def down(exchange: Exchange) -> bool:
 
 def soon_up(exchange: Exchange) -> bool:
     """Wait until the exchange takes calls and connections again; tell whether it does in a reasonable time."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
             connect(exchange.data_url).close()

@@ -34,7 +34,7 @@ def flat(parts: list[list[int]]) -> list[int]:
 def raw_frames(exchange: Exchange, count: int) -> list[str | bytes]:
     """Return frames as they are on the wire."""
     client = reader(exchange)
-    got = [client.socket.recv(20) for _ in range(count)]
+    got = [client.socket.recv(120) for _ in range(count)]
     client.close()
     return got
 
@@ -91,7 +91,7 @@ def test_only_of_a_channel_and_a_symbol() -> None:
 
 def test_slow_frames_come_late_and_in_order() -> None:
     fault = 'what = "slow"\nafter_events = 4\ntimes = 1\ndelay = "3s"'
-    with struck(fault, batch=1, mode="fast", speed=20.0) as exchange:
+    with struck(fault, batch=1, mode="fast", speed=10.0) as exchange:
         client = reader(exchange)
         began = time.monotonic()
         client.take(4)
@@ -101,7 +101,7 @@ def test_slow_frames_come_late_and_in_order() -> None:
         rest = [message["s"] for message in client.take(5)]
         client.close()
     assert [following, *rest] == [5, 6, 7, 8, 9, 10]
-    assert late > 0.14  # the 5th was due at 5 s and came at 8 s of the day: 0.2 s later
+    assert late > 0.14  # the 5th was due at 5 s and came at 8 s of the day: 0.4 s after the 4th, which may be read late
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_messages_are_shuffled_in_their_frame_by_the_seed() -> None:
 @pytest.mark.parametrize(("size", "expected"), [("", [[3], [4], [5], [6]]), ("size = 3", [[3, 4, 5], [6]])])
 def test_burst_holds_back_and_lets_all_out_at_once(size: str, expected: list[list[int]]) -> None:
     fault = f'what = "burst"\nafter = "2500ms"\nfor = "4s"\n{size}'
-    with struck(fault, batch=1, mode="fast", speed=10.0) as exchange:
+    with struck(fault, batch=1, mode="fast", speed=5.0) as exchange:
         client = reader(exchange)
         client.take(2)
         began = time.monotonic()
@@ -149,7 +149,7 @@ def test_burst_holds_back_and_lets_all_out_at_once(size: str, expected: list[lis
         following = client.receive()[0]["s"]
         client.close()
     assert (held, following) == (expected, 7)
-    assert took > 0.35
+    assert took > 0.35  # of 0.9 s, since a busy machine may read the two before them late
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_fills_that_are_never_told() -> None:
     fault = 'what = "drop"\nsocket = "updates"\nonly = ["fill"]\nfor = "day"'
     with struck(fault, **REAL) as exchange, calls(exchange) as client:
         heard = updates_of(exchange, 2)
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while client.get("/v2/positions").json() == [] and time.monotonic() < deadline:
             time.sleep(0.02)
         assert client.get("/v2/orders:by_client_order_id?client_order_id=o0").json()["status"] == "filled"
@@ -272,7 +272,7 @@ def test_updates_are_mute_and_rest_tells_the_truth() -> None:
 
 
 def raw_updates(client: UpdateClient, count: int) -> list[str | bytes]:
-    return [client.socket.recv(20) for _ in range(count)]
+    return [client.socket.recv(120) for _ in range(count)]
 
 
 @pytest.mark.parametrize("how", ["truncated", "binary", "wrong-type", "missing-field", "unknown-type"])
@@ -303,7 +303,7 @@ def test_the_stream_errs_and_ends() -> None:
     with struck(fault) as exchange, calls(exchange) as client:
         updates = listener(exchange)
         buy(client, "a")
-        said = json.loads(updates.socket.recv(20))
+        said = json.loads(updates.socket.recv(120))
         with pytest.raises(Exception, match="1000"):
             updates.receive()
     assert said["data"]["error_message"] == "internal server error"
