@@ -58,7 +58,7 @@ class AlpacaDecoder:
     unknown : deque of Unread
         The latest messages that gave no record; `unread` counts all of them.
     unread : Counter of str
-        Such messages by type.
+        Such messages by type; `unread_of` by symbol.
     unsubscribed : Counter of str
         Data messages by symbol, of symbols that are not ours; they give no record.
 
@@ -105,6 +105,7 @@ class AlpacaDecoder:
         self.controls: list[Control] = []
         self.unknown: deque[Unread] = deque(maxlen=_KEPT)
         self.unread: Counter[str] = Counter()
+        self.unread_of: Counter[str] = Counter()
         self.unsubscribed: Counter[str] = Counter()
 
     @property
@@ -195,6 +196,7 @@ class AlpacaDecoder:
                 raise FeedError(f"Alpaca frame, message {place} of {len(raws)}: {error}; received {text!r}") from None
         self._slow += reading.counts
         self.unread += reading.unread
+        self.unread_of += Counter(unread.symbol for unread in reading.unknown)
         self.unsubscribed += reading.unsubscribed
         self.unknown.extend(reading.unknown)
         self.controls = reading.controls

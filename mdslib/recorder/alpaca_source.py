@@ -60,7 +60,8 @@ class AlpacaSource:
         self._feed = CpquantFeed(instruments, feed_for(instruments, feed), url, kinds, clock=self._clock)
         self._taken: deque[Records] = deque()
         self._counts: Counter[tuple[int, int]] = Counter()  # records by kind and place
-        self._ended: Counter[int] = Counter()  # messages of books by place
+        self._ended: Counter[int] = Counter()  # messages of books by place, images included
+        self._changed: Counter[int] = Counter()  # of which changes
         self._resyncs: Counter[int] = Counter()
         self._doubted: set[int] = set()  # places of books from a GAP to their next image
         self._unbelieved: Counter[int] = Counter()  # messages of such books by place
@@ -96,6 +97,7 @@ class AlpacaSource:
         self._counts.update(zip(records["kind"].tolist(), records["instrument"].tolist(), strict=True))
         last = (records["kind"] == _DELTA) & (records["flag"] & BookFlag.LAST > 0)
         self._ended.update(records["instrument"][last].tolist())
+        self._changed.update(records["instrument"][last & (records["flag"] & BookFlag.SNAPSHOT == 0)].tolist())
         return records
 
     def _believed(self, records: Records) -> Records:
@@ -122,12 +124,13 @@ class AlpacaSource:
         """Return how each of its symbols is; they share one connection."""
         found = {}
         for place, instrument in zip(self._places.tolist(), self.instruments, strict=True):
-            trades, deltas, quotes = (self._counts[kind, place] for kind in (_TRADE, _DELTA, _QUOTE))
-            messages = trades + quotes + self._ended[place]
+            trades, quotes = self._counts[_TRADE, place], self._counts[_QUOTE, place]
+            ignored = self._feed.decoder.unread_of[instrument.symbol] + self._unbelieved[place]
+            messages = trades + quotes + self._ended[place] + ignored
             state = "resync" if self._state == "live" and place in self._doubted else self._state
             found[instrument.symbol] = PairState(
-                state, self._said, messages, trades, deltas, quotes, self._counts[_GAP, place],
-                self._resyncs[place], self._losses, ignored=self._feed.decoder.unread.total() + self._unbelieved[place],
+                state, self._said, messages, trades, self._changed[place], quotes,
+                resyncs=self._resyncs[place], losses=self._losses, ignored=ignored,
             )  # fmt: skip
         return found
 

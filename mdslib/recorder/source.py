@@ -18,6 +18,22 @@ class PairState:
         ``connecting``, ``waiting``, ``live``, ``resync``, ``refused`` or ``stopped``; the last by a fault of mdslib.
     said : str
         The venue's words, where it refused; the last trouble, where there is one.
+    messages : int
+        The venue's, about this pair.
+    trades, quotes : int
+        What was recorded of them.
+    deltas : int
+        Messages that changed the book, images not included.
+    sequence_gaps : int
+        Times that the venue's numbers skipped one; 0 where it has none.
+    resyncs : int
+        Times that the book was asked for anew.
+    losses : int
+        Times that the connection was lost.
+    checksums_ok, checksums_bad : int
+        Books that had the venue's checksum, and that had not.
+    ignored : int
+        Messages about this pair that gave no record.
     """
 
     state: str = "connecting"
@@ -26,7 +42,7 @@ class PairState:
     trades: int = 0
     deltas: int = 0
     quotes: int = 0
-    gaps: int = 0
+    sequence_gaps: int = 0
     resyncs: int = 0
     losses: int = 0
     checksums_ok: int = 0

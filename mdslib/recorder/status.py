@@ -96,7 +96,7 @@ def _cells(feed: dict[str, Any]) -> dict[str, str]:
         "age s": _figure(feed["age"]),
         "trades": f"{feed['trades']:,}",
         "deltas": f"{feed['deltas']:,}",
-        "gaps": f"{feed['gaps'] + feed['resyncs'] + feed['losses']:,}",
+        "gaps": f"{feed['gaps']:,}",
         "book": _health(feed),
         "bid": _figure(feed["bid"], 8),
         "ask": _figure(feed["ask"], 8),

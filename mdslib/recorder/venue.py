@@ -42,6 +42,7 @@ class VenueRecording:
         self._rates: dict[str, tuple[int, int]] = {}
         # Of each instrument's latest live event: the venue's time and ours, ns UTC.
         self._latest = np.zeros((len(self.wanted), 2), np.int64)
+        self._gaps = np.zeros(len(self.wanted), np.int64)
         self._next_image = 0
 
     def turn(self, now: int) -> None:
@@ -86,13 +87,15 @@ class VenueRecording:
     def _keep(self, day: int, records: Records) -> None:
         if day != self._day:
             self._begin(day, int(records["ts_init"][0]))
+        gaps = records["kind"] == int(Kind.GAP)
+        np.add.at(self._gaps, records["instrument"][gaps], 1)
         live = np.isin(records["kind"], _MARKET) & (
             (records["kind"] != int(Kind.BOOK_DELTA)) | (records["flag"] & BookFlag.SNAPSHOT == 0)
         )
         seen = records[live]
         self._latest[seen["instrument"], 0], self._latest[seen["instrument"], 1] = seen["ts_event"], seen["ts_init"]
         if self.plan.mode is Mode.SNAPSHOT:
-            self.tape.add(day, records[records["kind"] == int(Kind.GAP)])
+            self.tape.add(day, records[gaps])
         else:
             self.tape.add(day, records)
         if self.books is not None:
@@ -107,6 +110,7 @@ class VenueRecording:
 
     def _after_hole(self, now: int) -> None:
         """Begin every book on the tape anew, where changes of it were lost for want of space."""
+        self._gaps += 1  # the tape's own
         if self.plan.mode is Mode.FULL and self.books is not None:
             self.tape.add(self._day, self.books.images(now))
             self.tape.flush()
@@ -139,6 +143,7 @@ class VenueRecording:
                 {"id": wanted.id, "venue": wanted.venue, "symbol": wanted.symbol, "mode": self.plan.mode.value}
                 | vars(state)
                 | {
+                    "gaps": int(self._gaps[place]),
                     "rate": self._rate(wanted.symbol, state.messages),
                     "lag_ms": (arrival - event) / 1e6 if arrival else None,
                     "age": (now - arrival) / 1e9 if arrival else None,

@@ -207,7 +207,22 @@ def test_books_of_pairs_are_recorded_beside_their_trades_and_counted(alpaca: Cal
     assert records["kind"].tolist() == [29, 29, 29, 1, 29]
     assert set(records["instrument"].tolist()) == {3}
     state = source.states()["BTC/USD"]
-    assert (state.messages, state.trades, state.deltas, state.quotes) == (3, 1, 4, 0)
+    assert (state.messages, state.trades, state.deltas, state.quotes) == (3, 1, 1, 0), "messages, without the image"
+    assert (state.ignored, state.sequence_gaps) == (0, 0)
+
+
+def test_what_is_ignored_counts_for_its_own_symbol(alpaca: Callable[[Script], str]) -> None:
+    def script(connection: ServerConnection) -> None:
+        welcome(connection)
+        say(connection, TRADE | {"T": "?"})
+        say(connection, TRADE)
+        connection.recv(PATIENCE)
+
+    source = make(alpaca(script), [])
+    record(source, lambda parts: bool(parts))
+    states = source.states()
+    assert (states["KO"].ignored, states["KO"].messages) == (1, 2)
+    assert (states["SPY"].ignored, states["SPY"].messages) == (0, 0)
 
 
 def test_a_book_that_can_not_be_trusted_is_asked_for_anew_on_the_same_connection(

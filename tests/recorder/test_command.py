@@ -109,7 +109,8 @@ def feed(name: str, **more: object) -> dict[str, object]:
 
 
 def test_status_shows_every_recorder_and_what_troubles_it(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_status(out, "one", {"time": wall_ns(), "running": True, "trouble": "", "feeds": [feed("kraken:XBT/USD")]})
+    lost = feed("kraken:XBT/USD", gaps=1, resyncs=1, losses=1)
+    write_status(out, "one", {"time": wall_ns(), "running": True, "trouble": "", "feeds": [lost]})
     gone = {"time": wall_ns() - 60 * 10**9, "running": True, "trouble": "", "feeds": [feed("bitmex:XBTUSD")]}
     write_status(out, "two", gone)
     refused = feed("kraken:FOO/USD", state="refused", said="Currency pair not supported", lag_ms=None, age=None)
@@ -119,6 +120,7 @@ def test_status_shows_every_recorder_and_what_troubles_it(out: Path, capsys: pyt
     assert "2 of 3 recorders run" in told
     assert "kraken:FOO/USD: Currency pair not supported" in told
     assert "three: disk full" in told
+    assert " 1 │ sound" in told, "one loss is one gap, not also a loss and a resync"
     assert run(["record", "--status", "--json", "--out", str(out)]) == 0
     figures = json.loads(capsys.readouterr().out)
     assert {each["id"]: each["state"] for each in figures["feeds"]} == {

@@ -180,6 +180,7 @@ def test_from_a_gap_to_the_next_image_a_book_is_not_trusted(out: Path) -> None:
     source.put(MIDNIGHT, kind=Kind.GAP)
     venue.turn(MIDNIGHT)
     assert venue.feeds(MIDNIGHT)[0]["book"] == "not trusted"
+    assert venue.feeds(MIDNIGHT)[0]["gaps"] == 1
     assert len(venue.books.images(MIDNIGHT)) == 0
     level(source, 0, np.nan, 0, BookFlag.SNAPSHOT, BookFlag.CLEAR)
     level(source, 0, 102.0, 5, BookFlag.SNAPSHOT, BookFlag.LAST)
