@@ -285,10 +285,12 @@ class DayReport:
 
     def figure(self) -> Figure:
         """Return the day in one picture: price with our fills, for each instrument, then position, then equity."""
+        from mdslib.calendar import zone
         from mdslib.plot import Track, figure_lanes
 
         lanes = [self._lane(k) for k in range(len(self.instruments))]
-        return figure_lanes(lanes, Track(*self.equity_curve()), self.title)
+        place = str(zone(self.instruments[0].session))
+        return figure_lanes(lanes, Track(*self.equity_curve()), self.title, zone=place)
 
     def _lane(self, k: int) -> Lane:
         from mdslib.curve import Fills

@@ -80,6 +80,7 @@ def test_in_lock_step_a_pair_s_day_is_the_back_test_and_every_level_is_on_the_ta
     assert len(tested.fills) > 10
     assert_same_fills(report, tested)
     assert report.figures()["position"] == {"BTC/USD": 0.0}
+    assert report.figure().layout.xaxis3.title.text == "UTC time"
     told = messages_of(day.book_deltas).table.to_records()
     names = ["ts_event", "flag", "i0"]
     assert np.array_equal(books_of(report)[names], told[names])
