@@ -37,6 +37,7 @@ class What(Enum):
     RECEIVED = "received"
     REST = "rest"
     NOTE = "note"
+    ENDED = "ended"  # no line: the file has no more
 
 
 class Line(NamedTuple):
@@ -69,18 +70,20 @@ def capture_files(path: Path) -> list[Path]:
     return files
 
 
-def read_capture(*files: Path) -> Iterator[Line]:
+def read_capture(*files: Path, ends: bool = False) -> Iterator[Line]:
     """Yield the lines of a capture's files in order of time; lines of one file keep their order.
+
+    With `ends`, each file whose lines have times has an `ENDED` after its last line.
 
     Raises
     ------
     DataError
         If a file is no capture, or its compression is damaged; names the file and the line.
     """
-    return heapq.merge(*(_read_file(file) for file in files), key=lambda line: line.time)
+    return heapq.merge(*(_read_file(file, ends=ends) for file in files), key=lambda line: line.time)
 
 
-def _read_file(file: Path) -> Iterator[Line]:
+def _read_file(file: Path, *, ends: bool = False) -> Iterator[Line]:
     time = 0
     number = 0
     try:
@@ -97,6 +100,8 @@ def _read_file(file: Path) -> Iterator[Line]:
                 # A file's order is the truth; a clock that was set back must not reorder a connection's messages.
                 time = max(time, line.time)
                 yield line._replace(time=time)
+        if ends:
+            yield Line(time, str(file), What.ENDED, "", b"")
     except OSError as error:
         raise DataError(f"capture: {file} can't be read after line {number}: {error}; copy it again") from None
 

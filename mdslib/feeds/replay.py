@@ -16,7 +16,7 @@ import numpy as np
 from mdslib.book import OrderBook
 from mdslib.book.grid import on_grid
 from mdslib.errors import ConfigError, DataError, did_you_mean
-from mdslib.events import Kind
+from mdslib.events import RECORD, Kind
 from mdslib.feeds.capture import Line, What, capture_files, dialect_of, read_capture
 from mdslib.feeds.pairs import Pairs
 from mdslib.feeds.venue import Tally, VenueDecoder, add
@@ -116,7 +116,8 @@ def replay_capture(path: Path, venue: str = "", sink: Callable[[Records], None] 
     venue : str, optional
         By default told from the capture.
     sink : callable, optional
-        Gets the records of every message, in order; the report's `symbols` tell their instruments.
+        Gets the records of every message, in order, and a GAP of each pair whose connection ended before another one
+        began; the report's `symbols` tell their instruments.
 
     Raises
     ------
@@ -133,7 +134,7 @@ def replay_capture(path: Path, venue: str = "", sink: Callable[[Records], None] 
     reports: list[CaptureReport] = []
     for one in venues:
         ours = {name: decoder_for(dialect) for name, dialect in dialects.items() if dialect.partition("-")[0] == one}
-        lines = read_capture(*map(Path, ours))
+        lines = read_capture(*map(Path, ours), ends=True)
         reports.append(_Replay(one, ours, sink).run(lines))
     return reports[0] if len(reports) == 1 else _joined(reports)
 
@@ -146,6 +147,10 @@ class _Replay:
         self.names = Pairs()
         self.decoders: dict[str, VenueDecoder] = {}
         self.every: list[VenueDecoder] = []
+        self.seen: dict[str, set[int]] = {}  # places of the pairs of each connection
+        self.heard: dict[str, int] = {}  # the time of each connection's last message
+        self.latest: dict[int, int] = {}  # of each pair's events, ns UTC
+        self.gone: dict[int, int] = {}  # pairs whose connection has ended, and when
         self.report = CaptureReport(venue, {}, self.names.symbols)
 
     def run(self, lines: Iterator[Line]) -> CaptureReport:
@@ -155,6 +160,8 @@ class _Replay:
                 self.receive(line)
             elif line.what is What.CONNECTED:
                 self.connect(line.connection)
+            elif line.what is What.ENDED:
+                self.end(line.connection)
             elif line.what is What.SENT:
                 report.sent += 1
             elif line.what is What.REST:
@@ -165,15 +172,39 @@ class _Replay:
         return report
 
     def connect(self, connection: str) -> VenueDecoder:
-        """Begin a connection: what the venue numbers by connection begins anew."""
+        """Begin a connection: what the venue numbers by connection begins anew, what was seen before has a GAP."""
+        self.end(connection)
+        if self.gone:
+            self.put(self.gaps())
         self.report.connections += 1
         self.decoders[connection] = decoder = self.make[connection](self.names)
         self.every.append(decoder)
         return decoder
 
+    def end(self, connection: str) -> None:
+        """Note whose connection has ended; their GAP comes with the next connection, so none after the last one."""
+        time = self.heard.pop(connection, 0)  # 0 where the capture tells no times
+        if time:
+            self.gone |= dict.fromkeys(self.seen.pop(connection, ()), time)
+
+    def gaps(self) -> Records:
+        """Return a GAP of every pair whose connection has ended, at the time when it had."""
+        records = np.zeros(len(self.gone), RECORD)
+        records["kind"], records["instrument"] = int(Kind.GAP), list(self.gone)
+        records["ts_event"] = records["ts_init"] = list(self.gone.values())
+        records["i0"] = [self.latest.get(place, 0) for place in self.gone]
+        self.gone = {}
+        return records
+
     def receive(self, line: Line) -> None:
         decoder = self.decoders.get(line.connection) or self.connect(line.connection)
-        self.keep(decoder, decoder.receive(line.text, line.time))
+        self.heard[line.connection] = line.time
+        records = decoder.receive(line.text, line.time)
+        self.keep(decoder, records)
+        if len(records):
+            places = np.unique(records["instrument"]).tolist()
+            self.seen.setdefault(line.connection, set()).update(places)
+            self.latest.update(dict.fromkeys(places, int(records["ts_event"].max())))
 
     def rest(self, line: Line) -> None:
         """Hand a REST answer to every connection: a capture does not say which one asked for it."""
@@ -185,11 +216,14 @@ class _Replay:
         for resync in decoder.take_resyncs():
             self.of(resync.pair).resyncs += 1
         if len(records):
-            self.report.records += len(records)
-            for place in np.unique(records["instrument"]).tolist():
-                self.follow(self.of(self.names.symbols[place]), records[records["instrument"] == place])
-            if self.sink is not None:
-                self.sink(records)
+            self.put(records)
+
+    def put(self, records: Records) -> None:
+        self.report.records += len(records)
+        for place in np.unique(records["instrument"]).tolist():
+            self.follow(self.of(self.names.symbols[place]), records[records["instrument"] == place])
+        if self.sink is not None:
+            self.sink(records)
 
     def of(self, pair: str) -> PairReport:
         return self.report.pairs.setdefault(pair, PairReport())

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import gzip
+import json
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from mdslib.cli import run
 from mdslib.errors import ConfigError, DataError
+from mdslib.events import Kind
 from mdslib.feeds.capture import What, capture_files, dialect_of, read_capture
 from mdslib.feeds.replay import replay_capture
 
@@ -91,6 +94,33 @@ def test_a_reconnection_begins_anew_what_is_numbered_by_connection(tmp_path: Pat
     (tmp_path / "B.0").write_text(begin.format(1) + '1: [5,"hb",2]\n' + begin.format(2))
     found = replay_capture(tmp_path).as_dict()
     assert (found["connections"], found["sequence_gaps"], found["messages"]) == (2, 0, 5)
+
+
+def _match(number: int, pair: str = "BTC-USD") -> str:
+    return json.dumps(
+        {"type": "match", "trade_id": number, "side": "sell", "size": "5.2", "price": "400.2", "product_id": pair}
+        | {"sequence": 50, "time": f"2020-09-13T12:26:{number}Z"}
+    )
+
+
+@pytest.mark.parametrize("one_file", [True, False])
+def test_between_two_connections_each_pair_that_was_seen_has_a_gap(tmp_path: Path, one_file: bool):
+    """Not so of a pair whose connection goes on, and not after the last connection of the capture."""
+    opened = "wss://ws-feed.exchange.coinbase.com <-> "
+    first, second = (f"{opened}{time}\n{time + 1}: {_match(time % 100)}\n" for time in (1_600_000_010, 1_600_003_611))
+    (tmp_path / "c.0").write_text(first + second if one_file else first)
+    if not one_file:
+        (tmp_path / "c.1").write_text(second)
+    other = f"1600000012: {_match(13, 'ETH-USD')}\n1600009000: {_match(14, 'ETH-USD')}\n"
+    (tmp_path / "d.0").write_text(f"{opened}1600000009\n{other}")
+    parts: list[np.ndarray] = []
+    report = replay_capture(tmp_path, sink=parts.append)
+    records = np.concatenate(parts)
+    (gap,) = records[records["kind"] == Kind.GAP]
+    assert report.symbols[gap["instrument"]] == "BTC-USD"
+    assert gap["ts_event"] == gap["ts_init"] == 1_600_000_011 * 10**9  # the connection's last message
+    assert gap["i0"] == records["ts_event"][records["i1"] == 10][0]
+    assert (report.connections, report.records) == (3, len(records))
 
 
 def test_folders_of_several_venues_are_replayed_apart_and_their_pairs_bear_the_venue(shared_data: Path):
