@@ -45,7 +45,7 @@ def test_the_books_image_shows_every_size_at_its_price_bids_above_zero(day):
 
 def test_a_book_without_levels_is_drawn_empty():
     nothing, none = np.full((2, 1), np.nan), np.zeros((2, 1), np.int64)
-    drawn = bookplot.figure_book(Tops(np.array([1, 2]), nothing, none, nothing, none))
+    drawn = bookplot.figure_book(Tops(np.array([1, 2]), nothing, none, nothing, none, none[:, 0] > 0))
     assert np.isnan(traces(drawn)["size"].z).all()
 
 

@@ -24,6 +24,7 @@ Prices = np.ndarray[tuple[int, int], np.dtype[np.float64]]
 Sizes = np.ndarray[tuple[int, int], np.dtype[np.int64]]
 
 _ASK, _LAST, _CLEAR = int(BookFlag.ASK), int(BookFlag.LAST), int(BookFlag.CLEAR)
+_SNAPSHOT = int(BookFlag.SNAPSHOT)
 _WINDOW, _CAPACITY = 4096, 1024
 _MOST_LEVELS = 1000
 _CHUNK = 100_000  # rows that are records at a time, of 96 bytes each
@@ -41,6 +42,8 @@ class Tops:
         Prices, best first; nan where the book has no such level.
     bid_size, ask_size : array of int64, shape (n, levels)
         Sizes in lots; 0 where there is no such level.
+    image : array of bool, shape (n,)
+        Whether the message is a whole image, or a gap: from a gap to the next image there is no book.
     """
 
     ts_event: Ints
@@ -48,6 +51,7 @@ class Tops:
     bid_size: Sizes
     ask: Prices
     ask_size: Sizes
+    image: Array
 
     def __len__(self) -> int:
         return len(self.ts_event)
@@ -84,7 +88,7 @@ class Tops:
         return found
 
     def order_flow_imbalance(self, level: int = 1) -> Ints:
-        """Return each message's order-flow imbalance at one level, in lots, shape (n,); 0 for the first.
+        """Return each message's order-flow imbalance at one level, in lots, shape (n,); 0 for the first and an image.
 
         See `mdslib.book.signals.order_flow_imbalance`, whose sums over time are what Cont, Kukanov and Stoikov set
         against the change of the price.
@@ -97,12 +101,14 @@ class Tops:
             flow[1:] += sign * np.where(was > now, 0, size[1:, at])
             flow[1:] -= sign * np.where(now > was, 0, size[:-1, at])
         flow[1:][(self.bid_size[:-1, 0] == 0) & (self.ask_size[:-1, 0] == 0)] = 0
+        flow[self.image] = 0
         return flow
 
     def between(self, start: int, end: int) -> Tops:
         """Return the messages with ``start <= ts_event < end`` (ns UTC), as views."""
         rows = slice(*np.searchsorted(self.ts_event, [start, end], side="left").tolist())
-        return Tops(self.ts_event[rows], self.bid[rows], self.bid_size[rows], self.ask[rows], self.ask_size[rows])
+        bids, asks = (self.bid[rows], self.bid_size[rows]), (self.ask[rows], self.ask_size[rows])
+        return Tops(self.ts_event[rows], *bids, *asks, self.image[rows])
 
     def to_pandas(self) -> pd.DataFrame:
         """Return a frame by ``ts_event`` (UTC) of ``bid_1``, ``bid_size_1``, ``ask_1``, ``ask_size_1``, ..."""
@@ -121,12 +127,14 @@ class Tops:
 
 
 def tops(data: MarketData, levels: int = 10, *, instrument: str | int | None = None) -> Tops:
-    """Return the best levels of a recorded order book after each of its messages.
+    """Return the best levels of a recorded order book after each of its messages, from the first image on.
+
+    A gap is a message that leaves no levels.
 
     Parameters
     ----------
     data : MarketData
-        With book deltas.
+        With book deltas, and gaps where there may be any.
     levels : int
         How many of each side; a message takes 32 bytes for each.
     instrument : str or int, optional
@@ -135,7 +143,7 @@ def tops(data: MarketData, levels: int = 10, *, instrument: str | int | None = N
     Raises
     ------
     DataError
-        There is no order book in the data, or it is not said which one.
+        There is no order book in the data, no image of it, or it is not said which one.
 
     Examples
     --------
@@ -155,7 +163,10 @@ def tops(data: MarketData, levels: int = 10, *, instrument: str | int | None = N
     while not _tops(book, rows.tick, rows.size, rows.flags, at, tick, size):
         book = make_room(book)
     prices = np.where(size > 0, rows.prices(tick), np.nan)
-    return Tops(rows.ts_event[last], prices[0], size[0], prices[1], size[1])
+    ends = np.flatnonzero(last)
+    images = np.cumsum((rows.flags & (_CLEAR | _SNAPSHOT)) != 0)[ends]
+    image = np.diff(images, prepend=0) > 0
+    return Tops(rows.ts_event[last], prices[0], size[0], prices[1], size[1], image)
 
 
 @jit
@@ -187,7 +198,7 @@ def book_at(data: MarketData, time: str | datetime.datetime | int, *, instrument
     Parameters
     ----------
     data : MarketData
-        With book deltas.
+        With book deltas, and gaps where there may be any.
     time : str, datetime or int
         ``"2025-06-12 14:30:00.5"`` (UTC unless it says otherwise), a time with a zone, or ns UTC.
     instrument : str or int, optional
@@ -196,12 +207,12 @@ def book_at(data: MarketData, time: str | datetime.datetime | int, *, instrument
     Returns
     -------
     OrderBook
-        Empty where the time is before the first message.
+        Empty where the time is before the first image, or between a gap and the next image.
 
     Raises
     ------
     DataError
-        There is no order book in the data, or it is not said which one.
+        There is no order book in the data, no image of it, or it is not said which one.
     ConfigError
         The time is none.
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from mdslib.book.book import Floats, Ints
 from mdslib.book.grid import decimal_places
+from mdslib.book.images import check_image, known_rows
 from mdslib.book.replay import MOST
 from mdslib.errors import DataError, did_you_mean
 from mdslib.events import BookFlag
@@ -54,29 +55,31 @@ class BookRows(NamedTuple):
 
 
 def book_rows(data: MarketData, instrument: str | int | None = None) -> BookRows:
-    """Return the book changes of one instrument of `data`.
+    """Return the book changes of one instrument of `data`: from its first image on, emptied from a gap to the next.
 
     Parameters
     ----------
     data : MarketData
-        With book deltas.
+        With book deltas; with gaps where there may be any, since else they can't be known.
     instrument : str or int, optional
         Its symbol, ``venue:symbol``, or place in ``data.instruments``; may be left out where there is only one.
 
     Raises
     ------
     DataError
-        There are no book deltas, the instrument is not there or was not said, a size is negative, or prices lie on no
-        decimal grid.
+        There are no book deltas, or no image among them, the instrument is not there or was not said, a size is
+        negative, or prices lie on no decimal grid.
     """
     place = which(data, instrument)
     table = data.book_deltas
     if table is None:
         raise DataError(f"order books: the data must have book deltas, received {data!r}; load(kind=...) names kinds")
+    gaps = data.gaps
     if len(data.instruments) > 1:
         table = table.take(table["instrument"] == place)
-    clears = (table["flags"] & BookFlag.CLEAR) != 0
-    prices = np.where(clears, 0.0, table["price"])
+        gaps = None if gaps is None else gaps.take(gaps["instrument"] == place)
+    check_image(data.instruments[place], table["flags"])
+    prices = _prices(table)
     places = decimal_places(prices)
     scaled = np.rint(prices * 10.0**places)
     wrong = ~((np.abs(scaled) < MOST) & (scaled / 10.0**places == prices))
@@ -89,8 +92,17 @@ def book_rows(data: MarketData, instrument: str | int | None = None) -> BookRows
         row = int(np.argmin(table["size"]))
         least = int(table["size"][row])
         raise DataError(f"order books: a size must be >= 0, received {least} at row {row}; 0 deletes the level")
+    known = known_rows(table, gaps)
+    if known is not table:
+        table, scaled = known, np.rint(_prices(known) * 10.0**places)
     columns = (table["ts_event"], scaled.astype(np.int64), table["size"], table["flags"])
     return BookRows(data.instruments[place], place, *columns, table, places)
+
+
+def _prices(table: Table) -> Floats:
+    """Return the rows' prices; 0 where a row clears the book."""
+    found: Floats = np.where((table["flags"] & BookFlag.CLEAR) != 0, 0.0, table["price"])
+    return found
 
 
 def which(data: MarketData, instrument: str | int | None) -> int:

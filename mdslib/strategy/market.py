@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mdslib.book.images import check_image
 from mdslib.errors import DataError
-from mdslib.events import SCHEMAS, BookFlag, Kind
+from mdslib.events import SCHEMAS, Kind
 from mdslib.memory import zeros
 from mdslib.strategy.contract import Strategy
 from mdslib.strategy.driver import COLUMNS, MarkColumns, TimerColumns, event_columns
@@ -87,7 +88,8 @@ def market_of(strategy: Strategy, data: MarketData, kinds: Sequence[Kind]) -> Ma
         )
     for table in tables:
         if table.kind is Kind.BOOK_DELTA:
-            _check_images(table, data)
+            for place, instrument in enumerate(data.instruments):
+                check_image(instrument, table["flags"][table["instrument"] == place])
     columns = [_columns(table) for table in tables]
     times = [np.asarray(c.ts_event) for c in columns]
     codes = [int(table.kind) for table in tables]
@@ -103,17 +105,6 @@ def market_of(strategy: Strategy, data: MarketData, kinds: Sequence[Kind]) -> Ma
         codes.insert(0, int(Kind.GAP))
     kind, row, time = _merge(times, codes)
     return Market(tuple(t.kind for t in tables), tuple(columns), kind, row, time, len(time), bool(marks))
-
-
-def _check_images(table: Table, data: MarketData) -> None:
-    """Raise `DataError` where an instrument's book can't be rebuilt, since no image of it is among its deltas."""
-    for k, instrument in enumerate(data.instruments):
-        mine = table["instrument"] == k
-        if mine.any() and not (table["flags"][mine] & int(BookFlag.CLEAR)).any():
-            raise DataError(
-                f"the book deltas of {instrument.symbol} begin with no image of the book and hold none, so the book"
-                " can't be known; load from an earlier day on, or record in mode full, which begins each day with one"
-            )
 
 
 def _columns(table: Table) -> Any:

@@ -24,7 +24,8 @@ PAIR = Instrument("X-USD", "coinbase", 0.01, 0.5, "USD", "24/7")  # two lots mak
 
 
 def book(*rows):
-    """Return deltas of rows (time in s, side, price, size[, flags besides the side's])."""
+    """Return deltas of rows (time in s, side, price, size[, flags besides the side's]); a CLEAR comes before them."""
+    rows = ((rows[0][0], "bid", 0, 0, CLEAR), *rows)
     filled = [(*row, LAST) if len(row) == 4 else row for row in rows]
     times = [round(row[0] * SECOND) for row in filled]
     columns = {"price": [float(row[2]) for row in filled], "size": [row[3] for row in filled]}
@@ -182,8 +183,8 @@ def test_an_option_out_of_range_is_named(options, text):
 @pytest.mark.parametrize(
     ("deltas", "text"),
     [
-        (book((0, "bid", 10, 1), (0, "bid", 10, -1)), "a size must be >= 0, received -1 at row 1; 0 deletes the level"),
-        (book((0, "bid", np.nan, 1)), "a price must lie on a decimal grid, received nan at row 0"),
+        (book((0, "bid", 10, 1), (0, "bid", 10, -1)), "a size must be >= 0, received -1 at row 2; 0 deletes the level"),
+        (book((0, "bid", np.nan, 1)), "a price must lie on a decimal grid, received nan at row 1"),
         (book((0, "bid", 1 / 3, 1)), r"a price must lie on a decimal grid, received 0\.333"),
     ],
 )

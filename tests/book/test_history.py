@@ -9,20 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mdslib.book import OrderBook, Top, book_at, cut, signals, tops
+from mdslib.book import OrderBook, Top, book_at, cut, order_flow, signals, tops
 from mdslib.errors import ConfigError, DataError
 from mdslib.events import BookFlag, Kind
 from mdslib.instruments import Instrument
 from mdslib.store.madebook import made_books
 from mdslib.table import MarketData, from_columns
 
-LAST, ASK, CLEAR = int(BookFlag.LAST), int(BookFlag.ASK), int(BookFlag.CLEAR)
+LAST, ASK, CLEAR, SNAPSHOT = (int(flag) for flag in (BookFlag.LAST, BookFlag.ASK, BookFlag.CLEAR, BookFlag.SNAPSHOT))
 PAIR = Instrument("X-USD", "coinbase", 0.01, 1.0, "USD", "24/7")
 LEVELS = 3
 
 
 def book(*rows):
-    """Return data of rows (time in ns, side, price, size[, flags besides the side's])."""
+    """Return data of rows (time in ns, side, price, size[, flags besides the side's]), the first in an image."""
+    rows = ((rows[0][0], "bid", 0, 0, CLEAR), *rows)
     filled = [(*row, LAST) if len(row) == 4 else row for row in rows]
     columns = {
         "ts_event": [row[0] for row in filled],
@@ -123,6 +124,67 @@ def test_a_cut_part_has_the_same_books_and_begins_with_their_images(day):
             assert [side.tolist() for side in whole] == [side.tolist() for side in cut_out]
     with pytest.raises(ConfigError, match="cut: end must be a time, received 'noon'"):
         cut(day, start, "noon")
+
+
+# -- days without an image, and gaps --------------------------------------------------------------------------------
+
+
+def gaps(*rows, other=()):
+    """Return gaps of our instrument at times, and of another one at `other`."""
+    place = [0] * len(rows) + [1] * len(other)
+    return from_columns(Kind.GAP, {"ts_event": [*rows, *other], "instrument": place, "since": place})
+
+
+IMAGE = [(5, "bid", 0, 0, CLEAR | SNAPSHOT), (5, "bid", 20, 4, SNAPSHOT), (5, "ask", 21, 4, SNAPSHOT | LAST)]
+
+
+def test_a_day_without_an_image_is_refused_by_all_as_by_a_back_test():
+    whole = book((1, "bid", 10, 5), (2, "bid", 11, 5))
+    part = MarketData((PAIR,), (whole.book_deltas.slice(2, 3),))
+    for ask in (tops, order_flow, lambda data: book_at(data, 2)):
+        with pytest.raises(DataError, match="the book deltas of X-USD begin with no image of the book and hold none"):
+            ask(part)
+
+
+def test_what_comes_before_the_first_image_is_no_book():
+    data = book((1, "bid", 10, 5), (2, "ask", 11, 5), *IMAGE, (6, "bid", 20, 5))
+    late = MarketData((PAIR,), (data.book_deltas.slice(1, len(data)),))
+    best = tops(late, 1)
+    assert (best.ts_event.tolist(), best.bid[:, 0].tolist()) == ([5, 6], [20.0, 20.0])
+    assert book_at(late, 4).counts == (0, 0)
+    assert book_at(late, 6).best_ask == 21.0
+    assert order_flow(late, 1, None)["bid"]["limit"][1].tolist() == [0.0, 20.0]  # one lot more at 20
+
+
+def test_from_a_gap_to_the_next_image_there_is_no_book():
+    rows = [(1, "bid", 10, 5), (2, "ask", 11, 5), (4, "bid", 10, 9), *IMAGE, (6, "bid", 20, 5)]
+    pairs = (PAIR, Instrument("Y-USD", "coinbase", 0.01, 1.0, "USD", "24/7"))
+    deltas = book(*rows).book_deltas
+    data = MarketData(pairs, (deltas, gaps(3, 4, other=(6,))))
+    best = tops(data, 1, instrument=0)
+    assert best.ts_event.tolist() == [1, 2, 3, 5, 6]
+    assert np.isnan(best.bid[:, 0]).tolist() == [False, False, True, False, False]
+    assert best.image.tolist() == [True, False, True, True, False]
+    assert book_at(data, 4, instrument=0).counts == (0, 0)
+    assert book_at(data, 2, instrument=0).best_bid == 10.0
+    assert book_at(data, 5, instrument=0).best_bid == 20.0
+    ended = MarketData(pairs, (deltas, gaps(7)))
+    assert book_at(ended, 8, instrument=0).counts == (0, 0)
+
+
+def test_a_gap_lies_where_it_was_received_though_the_venues_clock_is_late():
+    """The image after it bears a venue's time before it, and ends it all the same."""
+    deltas = book((1, "bid", 10, 5), *IMAGE).book_deltas.replace(ts_init=np.array([11, 11, 15, 15, 15]))
+    gap = gaps(9).replace(ts_init=np.array([12]))
+    best = tops(MarketData((PAIR,), (deltas, gap)), 1)
+    assert best.ts_event.tolist() == [1, 5, 5]
+    assert best.bid[-1, 0] == 20.0
+
+
+def test_an_image_is_no_order_flow():
+    best = tops(book((1, "bid", 10, 5), (2, "ask", 11, 5), (3, "bid", 10, 7), *IMAGE, (6, "bid", 20, 5)), 1)
+    assert best.order_flow_imbalance().tolist() == [0, -5, 2, 0, 1]
+    assert best.between(5, 7).order_flow_imbalance().tolist() == [0, 1]
 
 
 # -- the figures ----------------------------------------------------------------------------------------------------
