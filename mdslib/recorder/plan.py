@@ -8,6 +8,7 @@ from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
 
+from mdslib.calendar import ALWAYS
 from mdslib.errors import ConfigError, did_you_mean
 from mdslib.feeds.endpoints import ENDPOINTS
 from mdslib.instruments import Instrument, parse_instrument
@@ -141,17 +142,19 @@ class Plan:
             if venue not in known:
                 raise ConfigError(f"--url: no venue is called {venue!r}. {did_you_mean(venue, known)}")
 
-    def by_venue(self) -> dict[str, tuple[Wanted, ...]]:
-        """Return what is wanted of each venue."""
-        found: dict[str, list[Wanted]] = {}
+    def by_tape(self) -> list[tuple[Wanted, ...]]:
+        """Return what shares a tape: what is of one venue and one calendar, since a tape's days are the calendar's."""
+        found: dict[tuple[str, str], list[Wanted]] = {}
         for each in self.wanted:
-            found.setdefault(each.venue, []).append(each)
-        return {venue: tuple(some) for venue, some in found.items()}
+            found.setdefault((each.venue, each.instrument().session), []).append(each)
+        return [tuple(some) for some in found.values()]
 
-    @property
-    def tape_name(self) -> str:
-        """The folder's name of a day's tape."""
-        return f"tape@{file_name(self.wanted[0].symbol)}" if self.alone else "tape"
+    def tape_name(self, wanted: Sequence[Wanted]) -> str:
+        """Return the folder's name of a day's tape of some that share one."""
+        if self.alone:
+            return f"tape@{file_name(wanted[0].symbol)}"
+        calendar = wanted[0].instrument().session
+        return "tape" if calendar == ALWAYS else f"tape@{calendar}"
 
     def of_each(self) -> list[Plan]:
         """Return a plan for a process of each pair."""

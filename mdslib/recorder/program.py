@@ -56,15 +56,15 @@ class Recorder:
     def __init__(self, plan: Plan, tell: Tell, clock: Clock | None = None) -> None:
         self.plan, self._tell, self._clock = plan, tell, Microseconds(clock or WallClock())
         self._raws: list[RawCapture] = []
-        self.venues = [self._venue(venue, wanted) for venue, wanted in plan.by_venue().items()]
+        self.venues = [self._venue(wanted) for wanted in plan.by_tape()]
         self._began = self._clock.now()
         self._trouble = ""
 
-    def _venue(self, venue: str, wanted: Sequence[Wanted]) -> VenueRecording:
-        plan = self.plan
+    def _venue(self, wanted: Sequence[Wanted]) -> VenueRecording:
+        plan, venue = self.plan, wanted[0].venue
         instruments = [each.instrument() for each in wanted]
         tape = VenueTape(
-            plan.out / venue, plan.tape_name, instruments, plan.mode.value, plan.durability, self._tell
+            plan.out / venue, plan.tape_name(wanted), instruments, plan.mode.value, plan.durability, self._tell
         )  # fmt: skip
         sources = self._alpaca(wanted) if venue == ALPACA else self._crypto(wanted)
         return VenueRecording(plan, wanted, sources, tape)
@@ -103,17 +103,8 @@ class Recorder:
                 " use --mode full or light for them"
             )
         url = self.plan.urls.get(ALPACA) or "wss://stream.data.alpaca.markets"
-        sources: list[Source] = []
-        for crypto in (False, True):
-            some = [(place, each) for place, each in enumerate(wanted) if ("/" in each.symbol) is crypto]
-            if some:
-                instruments = [each.instrument() for _, each in some]
-                sources.append(
-                    AlpacaSource(
-                        instruments, [place for place, _ in some], self.plan.feed, url, self._tell, self._clock
-                    )
-                )
-        return sources
+        instruments = [each.instrument() for each in wanted]
+        return [AlpacaSource(instruments, range(len(wanted)), self.plan.feed, url, self._tell, self._clock)]
 
     # ------------------------------------------------------------ the loop
 

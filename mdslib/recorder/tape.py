@@ -36,7 +36,7 @@ def date_of(day: int) -> datetime.date:
 
 
 class VenueTape:
-    """Append-only tapes of one venue, one a UTC day.
+    """Append-only tapes of one venue, one a day.
 
     Parameters
     ----------

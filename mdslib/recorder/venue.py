@@ -12,6 +12,7 @@ from mdslib.clock import monotonic_ns
 from mdslib.events import RECORD, BookFlag, Kind
 from mdslib.protocols import Records
 from mdslib.recorder.books import Books
+from mdslib.recorder.days import local_times
 from mdslib.recorder.plan import Mode, Plan, Wanted
 from mdslib.recorder.source import Source
 from mdslib.recorder.tape import DAY, VenueTape
@@ -28,7 +29,8 @@ class VenueRecording:
     plan : Plan
         What is kept.
     wanted : sequence of Wanted
-        The venue's instruments, in the order of the records' `instrument`.
+        The venue's instruments, in the order of the records' `instrument`; all of one calendar, whose days the tape's
+        are.
     sources : sequence of Source
         Its connections.
     tape : VenueTape
@@ -39,6 +41,7 @@ class VenueRecording:
         self.plan, self.wanted, self.sources, self.tape = plan, tuple(wanted), tuple(sources), tape
         self.books = None if plan.mode is Mode.LIGHT else Books(len(self.wanted))
         self._day = -1
+        self._calendar = self.wanted[0].instrument().session
         self._rates: dict[str, tuple[int, int]] = {}
         # Of each instrument's latest live event: the venue's time and ours, ns UTC.
         self._latest = np.zeros((len(self.wanted), 2), np.int64)
@@ -73,11 +76,12 @@ class VenueRecording:
         """Split a batch where the day of arrival changes, and say on which day's tape each part goes."""
         if not len(records):
             return []
-        days = records["ts_init"] // DAY
+        times = local_times(records["ts_init"], self._calendar)
+        days = times // DAY
         cuts = [0, *(np.flatnonzero(np.diff(days)) + 1).tolist(), len(records)]
         parts = []
         for first, last in itertools.pairwise(cuts):
-            time = int(records["ts_init"][first])
+            time = int(times[first])
             day = time // DAY
             if day == self._day - 1 and self._day * DAY - time < _BACKWARDS:
                 day = self._day  # the clock was set back a little

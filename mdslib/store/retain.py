@@ -105,7 +105,9 @@ def retain(
 
 def _retain_day(day: DayTapes, store: TickStore, first: datetime.date, *, dry_run: bool) -> Retained:
     date = day.date.isoformat()
-    if day.date >= first:
+    # In UTC the next day has begun while New York's is still recorded.
+    running = day.date == first - datetime.timedelta(days=1) and any(map(writer_of, day.folders))
+    if running or day.date >= first:
         return Retained(day.venue, date, kept=f"not older than {first}")
     try:
         _compare(day, store)

@@ -45,13 +45,22 @@ def test_a_plan_that_can_not_be_is_refused(feeds: list[str], options: dict[str, 
 
 def test_two_protocols_of_one_venue_share_its_tape() -> None:
     both = plan("kraken:XBT/USD", "kraken-v2:BTC/USD", "bitmex:XBTUSD")
-    assert list(both.by_venue()) == ["kraken", "bitmex"]
-    assert both.by_venue()["kraken"] == (Wanted("kraken", "XBT/USD"), Wanted("kraken-v2", "BTC/USD"))
+    kraken, bitmex = both.by_tape()
+    assert kraken == (Wanted("kraken", "XBT/USD"), Wanted("kraken-v2", "BTC/USD"))
+    assert bitmex == (Wanted("bitmex", "XBTUSD"),)
+
+
+def test_stocks_have_a_tape_of_their_own_since_its_days_are_new_yorks() -> None:
+    mixed = plan("alpaca:SPY", "alpaca:BTC/USD", "alpaca:QQQ")
+    assert [(mixed.tape_name(some), [each.symbol for each in some]) for some in mixed.by_tape()] == [
+        ("tape@NYSE", ["SPY", "QQQ"]),
+        ("tape", ["BTC/USD"]),
+    ]
 
 
 def test_a_process_of_each_pair_has_a_tape_of_its_own() -> None:
     parts = plan("kraken:XBT/USD", "kraken:ETH/USD").of_each()
-    assert [part.tape_name for part in parts] == ["tape@XBT%2FUSD", "tape@ETH%2FUSD"]
+    assert [part.tape_name(part.wanted) for part in parts] == ["tape@XBT%2FUSD", "tape@ETH%2FUSD"]
     assert [part.name for part in parts] == ["kraken@XBT%2FUSD", "kraken@ETH%2FUSD"]
     assert file_name("tDUSK:USD") == "tDUSK%3AUSD"
 

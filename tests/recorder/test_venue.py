@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import mdslib
 from mdslib.book.grid import on_grid
 from mdslib.errors import RecordError
 from mdslib.events import RECORD, BookFlag, Kind
@@ -18,6 +19,8 @@ from mdslib.recorder.plan import Mode
 from mdslib.recorder.source import PairState
 from mdslib.recorder.tape import DAY, VenueTape
 from mdslib.recorder.venue import VenueRecording
+from mdslib.store.compact import compact
+from mdslib.store.parquet import ParquetStore
 from mdslib.store.tapefile import TapeReader, TapeWriter
 from tests.recorder.conftest import plan, tape_of
 
@@ -86,6 +89,22 @@ def test_a_batch_over_midnight_goes_to_two_days(out: Path) -> None:
     source.put(MIDNIGHT - 2, MIDNIGHT - 1, MIDNIGHT, MIDNIGHT + 1, MIDNIGHT + 2)
     assert venue.close(MIDNIGHT + 3)
     assert counts(out) == {"2026-11-20": 2, "2026-11-21": 3}
+
+
+def test_an_evening_of_new_york_is_loaded_with_its_day(out: Path) -> None:
+    """Friday 18:30 and 19:30 in New York; the second is Saturday in UTC, a day without a session."""
+    source, made = Fixed(), plan(out, "alpaca:SPY", mode=Mode.LIGHT)
+    tape = VenueTape(out / "alpaca", "tape@NYSE", [made.wanted[0].instrument()], "light", "write", print)
+    venue = VenueRecording(made, made.wanted, [source], tape)
+    friday = 1_736_551_800 * SECOND
+    monday = friday + 3 * DAY - 9 * 3_600 * SECOND
+    source.put(friday, friday + 3_600 * SECOND, monday, f0=600.0, i0=1)
+    assert venue.close(monday + SECOND)
+    store = ParquetStore(out / "store")
+    assert [report.date for report in compact(out, store)] == ["2025-01-10", "2025-01-13"]
+    days = {date: mdslib.load("SPY", date, store=store, extended=True) for date in ("2025-01-10", "2025-01-13")}
+    assert {date: len(data) for date, data in days.items()} == {"2025-01-10": 2, "2025-01-13": 1}
+    assert len(mdslib.load("SPY", ("2025-01-10", "2025-01-13"), store=store, extended=True)) == 3
 
 
 def test_a_clock_that_is_set_back_a_little_does_not_change_the_day(out: Path) -> None:
