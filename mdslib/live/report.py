@@ -155,7 +155,7 @@ class DayReport:
             if len(rows):
                 return np.ascontiguousarray(rows["ts_event"]), np.ascontiguousarray(_price(kind, rows))
         if len(own):
-            from mdslib.book.tops import tops_of
+            from mdslib.book.best import tops_of
             from mdslib.table import Table
 
             own["ts_event"] = np.maximum.accumulate(own["ts_event"])  # a table's times rise, those of arrivals may not

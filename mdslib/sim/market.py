@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from mdslib.book.tops import tops_of
+from mdslib.book.best import tops_of
 from mdslib.errors import DataError
 from mdslib.events import RECORD, Kind
 from mdslib.sim.books import BookMessages, cut_with_images, image_of, messages_of

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime
+import pkgutil
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import mdslib.book
 from mdslib.book import OrderBook, Top, book_at, cut, order_flow, signals, tops
 from mdslib.errors import ConfigError, DataError
 from mdslib.events import BookFlag, Kind
@@ -124,6 +126,11 @@ def test_a_cut_part_has_the_same_books_and_begins_with_their_images(day):
             assert [side.tolist() for side in whole] == [side.tolist() for side in cut_out]
     with pytest.raises(ConfigError, match="cut: end must be a time, received 'noon'"):
         cut(day, start, "noon")
+
+
+def test_no_module_hides_a_function_of_its_name():
+    """A module that is imported becomes an attribute of its package, in the place of what had the name."""
+    assert not {module.name for module in pkgutil.iter_modules(mdslib.book.__path__)} & set(mdslib.book.__all__)
 
 
 # -- days without an image, and gaps --------------------------------------------------------------------------------

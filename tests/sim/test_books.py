@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from websockets.sync.client import connect
 
-from mdslib.book.tops import tops_of
+from mdslib.book.best import tops_of
 from mdslib.errors import DataError
 from mdslib.events import BookFlag, Kind
 from mdslib.feeds.alpaca_decode import AlpacaDecoder
