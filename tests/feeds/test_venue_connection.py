@@ -179,6 +179,25 @@ def test_a_refusal_is_forgotten_once_the_pair_is_live(monkeypatch: pytest.Monkey
     assert health.refusal == ""
 
 
+def test_a_fault_in_what_watches_a_connection_begins_it_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(venue_connection, "LOOK_EVERY", 0.01)
+    look, looks = VenueConnection._look_at_pairs, [0]
+
+    def faulty(self: VenueConnection, now: object) -> None:
+        looks[0] += 1
+        if looks[0] == 1:
+            raise RuntimeError("a bug")
+        look(self, now)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(VenueConnection, "_look_at_pairs", faulty)
+    told: list[str] = []
+    with running(VenueServer.of_made("coinbase", PAIRS["coinbase"], 50, speed=0.0)) as run:
+        connection = connect("coinbase", run, told)
+        asyncio.run(listen(connection, lambda: connection.counts.connects == 2 and looks[0] > 1))
+    assert len(told) == 1
+    assert "coinbase data stream ended: a fault of mdslib, RuntimeError: a bug (test_venue_connection.py:" in told[0]
+
+
 def test_a_book_that_its_reader_distrusts_is_asked_for_anew() -> None:
     told: list[str] = []
     with running(VenueServer.of_made("coinbase", PAIRS["coinbase"], 50, speed=0.0)) as run:
