@@ -27,7 +27,7 @@ from tests.recorder.conftest import Run, plan, tape_of
 pytestmark = pytest.mark.bench
 
 CAPTURES = ["coinbase_20210417", "bitfinex_20210417", "bitmex_20210722", "kraken_20210417"]
-TURN = 2_000  # frames between two writes, as a 50 ms turn has at 40,000 a second
+TURN = 1_000  # frames between two writes, as a 25 ms turn has at 40,000 a second
 PAIRS = [f"AA{number:02d}-USD" for number in range(50)]
 
 
