@@ -68,7 +68,8 @@ def order_flow_imbalance(before: Any, book: Any, level: int) -> int:
 
     A bid that got better counts its whole size, one that got worse minus the size it had, one that stayed its change;
     an ask the other way round. A level that was or is not there counts as worse than any. From an empty book nothing is
-    counted: the first message is no flow.
+    counted: the first message is no flow. A later image, as after a gap, is counted, since a step is not told of it;
+    `Tops.order_flow_imbalance` leaves it out.
 
     Parameters
     ----------

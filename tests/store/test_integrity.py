@@ -163,7 +163,9 @@ def test_what_the_store_does_not_hold_stays(
 def test_a_tape_that_is_written_stays(record: Path, store: ParquetStore) -> None:
     with TapeWriter(tape_of(record), header()):
         (report,) = retain(record, store, 1, today=LATER)
+        (yesterday,) = retain(record, store, 1, today=DAY + datetime.timedelta(days=1))
     assert "writes tape now" in report.kept
+    assert not yesterday.failed  # in New York it is still today
 
 
 def test_a_crash_while_deleting_is_finished_by_the_next_run(
