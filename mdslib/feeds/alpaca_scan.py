@@ -68,8 +68,9 @@ def _borrow_compiled(array: Any) -> Any:
 HEAD = 4  # words before the symbol table: mask, then the counts of t, q and b
 SYMBOL = 4  # words a symbol: its bytes 0-7, its bytes 8-15, index + 1 (0: empty), decimal places of its lot
 # After the symbols, where a decoder leaves doubles out: how many it has, then trades and bars that came lately. Of
-# each what tells it apart (its id; a bar's close), who it is of, its time, its size; a later one takes its slot.
-SEEN, SLOTS = 4, 16_384
+# each what tells it apart (its id; a bar's close), who it is of, its time, its size. A slot has room for two, the later
+# one first, since two of one slot are often in one long frame; a third one pushes the oldest out.
+SEEN, SLOTS = 8, 8_192
 
 
 @_inline
@@ -557,9 +558,15 @@ def _without_doubles(out: Any, table: Any, first: int, end: int) -> int:
             who = np.int64(r.instrument) * 1024 + np.int64(r.flag) * 4 + np.int64(r.kind)
             mixed = ((number ^ (number >> 14)) & 0xFFFF_FFFF) * 40_503 + who * 7_919
             at = seen + 1 + SEEN * ((mixed ^ (mixed >> 13)) & (SLOTS - 1))
-            if table[at] == number and table[at + 1] == who and table[at + 2] == r.ts_event and table[at + 3] == r.i0:
+            twice = False
+            for way in (at, at + 4):
+                same = table[way] == number and table[way + 1] == who
+                twice |= same and table[way + 2] == r.ts_event and table[way + 3] == r.i0
+            if twice:
                 table[seen] += 1
                 continue
+            for word in range(at, at + 4):
+                table[word + 4] = table[word]
             table[at], table[at + 1], table[at + 2], table[at + 3] = number, who, r.ts_event, r.i0
         if to != row:
             out[to] = out[row]

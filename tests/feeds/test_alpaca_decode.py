@@ -470,6 +470,16 @@ def test_a_trade_that_comes_twice_is_left_out_and_counted(
     assert decoder.doubles == sum(map(len, frames)) - sum(map(len, left))
 
 
+@pytest.mark.compiled  # uncompiled it takes half a minute
+def test_every_trade_of_a_long_frame_that_comes_twice_is_left_out() -> None:
+    decoder = AlpacaDecoder(["SPY"], once=True)
+    for first in range(1, 20_001, 100):
+        made = [trade(number, x="VPQZ"[number % 4]) for number in range(first, first + 100)]
+        frame = json.dumps(made, separators=(",", ":"))
+        assert [len(decoder.receive(frame, 0)) for _ in range(2)] == [100, 0], first
+    assert decoder.doubles == 20_000
+
+
 def test_a_bar_that_comes_twice_is_left_out() -> None:
     decoder = AlpacaDecoder(["SPY"], once=True)
     frame = json.dumps([bar(1), bar(1), bar(2), bar(1, volume=6)], separators=(",", ":"))
