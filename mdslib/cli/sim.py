@@ -21,12 +21,19 @@ def sim_command(
         Path | None, typer.Option(help="A Lean zip file, or a folder of them; the made day by default.")
     ] = None,
     store: Annotated[Path | None, typer.Option(help="A store, as `mds import` fills it.")] = None,
-    symbol: Annotated[list[str] | None, typer.Option(help="What is traded; may be repeated. SPY by default.")] = None,
+    symbol: Annotated[
+        list[str] | None, typer.Option(help="What is traded: stocks, or pairs like BTC/USD; may be repeated. SPY.")
+    ] = None,
     date: Annotated[str | None, typer.Option(help="The day, YYYY-MM-DD.")] = None,
-    kind: Annotated[list[str] | None, typer.Option(help="trades, quotes, bars; may be repeated.")] = None,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(help="trades, quotes, bars, book_deltas; may be repeated. Trades; of pairs all that is there."),
+    ] = None,
     extended: Annotated[bool, typer.Option("--extended", help="Play the extended hours too.")] = False,
-    start: Annotated[str | None, typer.Option("--from", help="First instant, HH:MM[:SS] New York.")] = None,
-    end: Annotated[str | None, typer.Option("--to", help="Last instant, HH:MM[:SS] New York.")] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", help="First instant, HH:MM[:SS] New York; of pairs UTC.")
+    ] = None,
+    end: Annotated[str | None, typer.Option("--to", help="Last instant, HH:MM[:SS] New York; of pairs UTC.")] = None,
     mode: Annotated[
         str,
         typer.Option(
@@ -43,7 +50,7 @@ def sim_command(
     port: Annotated[int, typer.Option(help="0 takes a free one.")] = 8765,
     feeds: Annotated[
         str, typer.Option(help="Feeds in the plan; others are refused with 409.")
-    ] = "iex,sip,delayed_sip,test",
+    ] = "iex,sip,delayed_sip,test,crypto/us",
     symbol_limit: Annotated[int, typer.Option(help="Most symbols of a subscription (405 beyond); 0: no limit.")] = 0,
     history: Annotated[
         str, typer.Option(help="past: only what lies before the exchange's now; all: the whole day.")
@@ -104,7 +111,8 @@ def sim_command(
     script = load_script(faults) if faults else None
     bind(port).close()  # a used port is said at once, before the day is read
     day = parse_date(date) if date else None
-    market = open_day(data, store, symbol or ["SPY"], day, kind or ["trades"], extended=extended)
+    market = open_day(data, store, symbol or ["SPY"], day, kind or (), extended=extended)
+    where = "UTC" if market.instruments[0].is_pair else _NEW_YORK
     played = day or (market.sessions[0].date if market.sessions else None)
     options = SimOptions(
         mode=mode or (Mode.REAL if speed is None else Mode.FAST),
@@ -122,8 +130,8 @@ def sim_command(
         history=history,
         enforce_rate_limit=rate_limit,
         wait_for_client=wait_for_client,
-        from_ts=_instant("--from", start, played),
-        to_ts=_instant("--to", end, played),
+        from_ts=_instant("--from", start, played, where),
+        to_ts=_instant("--to", end, played, where),
         log_dir=log,
         port=port,
         exit_after=exit_after,
@@ -139,8 +147,8 @@ def sim_command(
     asyncio.run(serve(market, options, ready))
 
 
-def _instant(option: str, text: str | None, day: datetime.date | None) -> int | None:
-    """Return ns UTC of a New York time of day."""
+def _instant(option: str, text: str | None, day: datetime.date | None, where: str = _NEW_YORK) -> int | None:
+    """Return ns UTC of a time of day in New York, or in UTC."""
     from zoneinfo import ZoneInfo
 
     if text is None:
@@ -149,11 +157,12 @@ def _instant(option: str, text: str | None, day: datetime.date | None) -> int | 
         clock = datetime.time.fromisoformat(text)
     except ValueError:
         raise ConfigError(
-            f"{option} must be a time of day in New York like 09:45 or 09:45:30, received {text!r}"
+            f"{option} must be a time of day in {where.partition('/')[2].replace('_', ' ') or where} like 09:45 or"
+            f" 09:45:30, received {text!r}"
         ) from None
     if day is None:
         raise ConfigError(f"{option} needs a day: say which with --date YYYY-MM-DD")
-    moment = datetime.datetime.combine(day, clock, ZoneInfo(_NEW_YORK))
+    moment = datetime.datetime.combine(day, clock, ZoneInfo(where))
     epoch = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
     return (moment - epoch) // datetime.timedelta(microseconds=1) * 1000
 
@@ -166,7 +175,9 @@ def _welcome(port: int, market: Any, options: Any, origin: str) -> str:
             f"exchange   {origin}: {market!r}",
             f"           mode {options.mode}, speed {options.speed:g}, rules {options.rules}",
             *([f"faults     {options.faults.name}: {options.faults.about}"] if options.faults else []),
-            f"data       ws://{host}/v2/iex (also sip, delayed_sip, test)",
+            f"data       ws://{host}/v1beta3/crypto/us"
+            if market.instruments[0].is_pair
+            else f"data       ws://{host}/v2/iex (also sip, delayed_sip, test)",
             f"trading    http://{host}",
             f"updates    ws://{host}/stream",
             f"history    http://{host}",

@@ -29,7 +29,7 @@ DAY = trading_session(DATE, ALWAYS)
 assert DAY is not None
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def _with_books(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let sessions of a model on trades listen to books too, as one does whose model takes them."""
     from mdslib.feeds.alpaca_socket import CpquantFeed
@@ -66,6 +66,7 @@ def best(records: np.ndarray) -> tuple[float, float]:
     return max(p for side, p in book if side == 0), min(p for side, p in book if side == 1)
 
 
+@pytest.mark.usefixtures("_with_books")
 @pytest.mark.parametrize("rules", ["permissive", "alpaca"])
 def test_in_lock_step_a_pair_s_day_is_the_back_test_and_every_level_is_on_the_tape(
     day: MarketData, rules: str, tmp_path: Path
@@ -87,6 +88,21 @@ def test_in_lock_step_a_pair_s_day_is_the_back_test_and_every_level_is_on_the_ta
     assert np.array_equal(books_of(report)["f0"], told["f0"], equal_nan=True)
 
 
+def test_in_lock_step_a_strategy_on_the_book_is_its_back_test(day: MarketData, tmp_path: Path) -> None:
+    params = {"units": 0.01, "entry": 0.02, "leave": -0.02, "half_life": 3.0}
+    sim = {"mode": "lockstep", "rules": "alpaca"}
+    report = rehearse(day, "book_imbalance", tmp_path / "run", sim=sim, params=params, flatten_before="30m")
+    tested = backtest("book_imbalance", day, params=params, rules="alpaca", latency=LATENCY, flatten="30m")
+    assert report.failure is None
+    assert report.audit.ok, report.audit.lines()
+    assert len(tested.fills) > 5
+    assert_same_fills(report, tested)
+    kinds = set(report.market["kind"].tolist())
+    assert kinds == {int(Kind.BOOK_DELTA)}, "it takes nothing else"
+    assert len(report.prices()[0]) == 250, "the middle of the best prices after each message"
+
+
+@pytest.mark.usefixtures("_with_books")
 def test_a_day_of_a_pair_goes_from_midnight_to_midnight_utc_and_its_orders_are_good_till_canceled(
     day: MarketData, tmp_path: Path
 ) -> None:
@@ -103,6 +119,7 @@ def test_a_day_of_a_pair_goes_from_midnight_to_midnight_utc_and_its_orders_are_g
     assert min(float(order["qty"]) for order in orders) == 0.0123
 
 
+@pytest.mark.usefixtures("_with_books")
 def test_after_a_lost_connection_the_books_come_whole_and_the_audit_says_so(day: MarketData, tmp_path: Path) -> None:
     run = tmp_path / "run"
     script = parse_script('[[fault]]\nwhat = "disconnect"\nafter = "23h"\n')

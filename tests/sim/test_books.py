@@ -14,7 +14,7 @@ import pytest
 from websockets.sync.client import connect
 
 from mdslib.book.best import tops_of
-from mdslib.errors import DataError
+from mdslib.errors import ConfigError, DataError
 from mdslib.events import BookFlag, Kind
 from mdslib.feeds.alpaca_decode import AlpacaDecoder
 from mdslib.instruments import Instrument, parse_instrument
@@ -26,6 +26,7 @@ from mdslib.sim.log import RunLog
 from mdslib.sim.market import Market
 from mdslib.sim.options import SimOptions
 from mdslib.sim.orders import Refusal
+from mdslib.sim.source import as_alpaca, open_day
 from mdslib.store.madebook import made_books
 from mdslib.table import MarketData, Table, from_columns, trades
 
@@ -124,6 +125,24 @@ def test_stocks_and_pairs_are_not_played_by_one_exchange() -> None:
     both = MarketData((Instrument("SPY"), parse_instrument("BTC/USD")), (trades([1], [2.0], [3]),), ())
     with pytest.raises(DataError, match="plays stocks or crypto pairs, received SPY and BTC/USD"):
         Market(both)
+
+
+def test_a_made_day_of_pairs_has_books_and_trades_and_other_kinds_are_refused() -> None:
+    made = open_day(symbols=["BTC/USD"])
+    assert [table.kind for table in made.tables] == [Kind.TRADE, Kind.BOOK_DELTA]
+    alone = open_day(symbols=["BTC/USD"], kinds=["book_deltas"])
+    assert [table.kind for table in alone.tables] == [Kind.BOOK_DELTA]
+    with pytest.raises(ConfigError, match="the made day has trades and order books alone, received --kind quotes"):
+        open_day(symbols=["BTC/USD"], kinds=["quotes"])
+
+
+def test_what_other_venues_traded_is_played_under_alpacas_names_and_in_its_lots() -> None:
+    pair = parse_instrument("kraken:XBT/USD")
+    told = as_alpaca(MarketData((pair,), (deltas((1, 5.5, 3, LAST)),), ()))
+    assert [instrument.id for instrument in told.instruments] == ["alpaca:XBT/USD"]
+    assert told.book_deltas["size"].tolist() == [30]
+    with pytest.raises(DataError, match="bitmex:XBTUSD can't be played as Alpaca's"):
+        as_alpaca(MarketData((parse_instrument("bitmex:XBTUSD"),), (), ()))
 
 
 # ------------------------------------------------------------ the wire
