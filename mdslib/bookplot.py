@@ -179,7 +179,7 @@ def _shades(best: Tops, lot: float, zone: str) -> go.Heatmap:
     place = np.rint((prices[column, level] - low) / max(span, 1e-300) * (count - 1)).astype(np.int64)
     np.add.at(image, (place, column), sizes[column, level])
     image[image == 0.0] = np.nan
-    bound = float(np.quantile(np.abs(image[np.isfinite(image)]), 0.99)) if len(levels) else 1.0
+    bound = float(np.quantile(np.abs(image[np.isfinite(image)]), 0.9)) if len(levels) else 1.0
     return go.Heatmap(
         x=axis_of(best.ts_event[rows], zone),
         y=np.linspace(low, low + span, count),
