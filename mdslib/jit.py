@@ -196,6 +196,30 @@ def _make_borrow() -> Any:
     return borrow
 
 
+def _make_read_only() -> Any:
+    from numba.core.imputils import impl_ret_borrowed
+    from numba.extending import intrinsic
+
+    kept: Any = impl_ret_borrowed
+
+    @intrinsic
+    def read_only(_typing, value):  # type: ignore[no-untyped-def]
+        made = value.copy(readonly=True)
+
+        def codegen(context, builder, _signature, args):  # type: ignore[no-untyped-def]
+            return kept(context, builder, made, args[0])
+
+        return made(value), codegen
+
+    return read_only
+
+
+def _read_only(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
 def _itself(value: Any) -> Any:
     return value
 
@@ -203,3 +227,6 @@ def _itself(value: Any) -> Any:
 # Compiled drivers borrow the arrays that they are called with: the caller keeps them alive, so nothing in the loop has
 # to count references to them. Counting costs about 50 ns a decision (five atomic pairs for each kernel that is called).
 borrow = _make_borrow() if compiling() else _itself
+
+# An array that a step may read: one that writes it is not compiled, and raises where it runs uncompiled.
+read_only = _make_read_only() if compiling() else _read_only

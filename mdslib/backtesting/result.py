@@ -272,8 +272,8 @@ class Result:
         DataFrame
             ``decision`` is the index in `decisions`. ``sent`` is whether an order of ``qty`` went to the venue.
             ``filled_qty`` is signed, ``avg_px`` nan without a fill. ``status`` is the order's last (NEW: it still
-            works), DENIED where the desk's limits refused, with the limit as ``reason``, or PARKED where everything
-            waited for a close. The venue's rules do not say why they rejected.
+            works), DENIED where the desk's limits refused, or PARKED where everything waited for a close. ``reason`` is
+            the limit that denied, or the rule of the venue that rejected.
         """
         return views.orders_frame(self.decisions, self.events, self._symbols)
 
@@ -356,8 +356,9 @@ class Result:
     def __repr__(self) -> str:
         j = self.to_json()
         fates = ", ".join(f"{j[name]:,} {name}" for name in ("rejected", "canceled", "expired"))
+        why = ", ".join(f"{count:,} {rule}" for rule, count in j["denials"].items())
         return (
             f"Result({j['model']} on {', '.join(j['symbols'])}: {j['events']:,} events, {j['decisions']:,} decisions"
-            f" ({j['denied']:,} denied), {j['orders']:,} orders ({fates}), {j['fills']:,} fills,"
+            f" ({j['denied']:,} denied{why and ': ' + why}), {j['orders']:,} orders ({fates}), {j['fills']:,} fills,"
             f" position {j['position']}, profit {j['profit']:,.2f})"
         )

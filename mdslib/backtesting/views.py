@@ -13,6 +13,7 @@ from mdslib.book.history import tops
 from mdslib.calendar import ALWAYS
 from mdslib.curve import Curve, Fills, equity_curve, last_prices, sample_times, stretches
 from mdslib.events import Kind, Status, TimeInForce, Verb
+from mdslib.matching import Reject
 from mdslib.protocols import Records
 from mdslib.risk import Denial
 from mdslib.strategy.contract import MARKET_KINDS
@@ -132,6 +133,8 @@ def orders_frame(decisions: Records, events: Records, symbols: list[str]) -> pd.
     names[denied] = "DENIED"
     names[~denied & (decisions["qty"] == 0.0)] = "PARKED"
     reason = np.array([Denial(int(d)).name if d else "" for d in decisions["denied"]], object)
+    refused = events[events["status"] == int(Status.REJECTED)]
+    reason[refused["tag"]] = [Reject(int(why)).name for why in refused["refusal"]]
     with np.errstate(invalid="ignore", divide="ignore"):
         average = np.where(filled != 0.0, paid / filled, np.nan)
     frame = pd.DataFrame(

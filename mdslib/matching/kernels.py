@@ -38,7 +38,7 @@ FILL = np.dtype(
         ("leaves", "<f8"),  # signed
         ("instrument", "<u2"),
         ("status", "u1"),
-        ("spare", "u1"),
+        ("refusal", "u1"),  # rules.Reject, where the venue refused the order
         ("unused", "<u4"),
     ]
 )
@@ -192,7 +192,7 @@ def write_fill(
     f.fee = fee
     f.leaves = leaves
     f.status = status
-    f.spare = 0
+    f.refusal = 0
     f.unused = 0
     return n + 1
 

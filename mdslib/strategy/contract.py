@@ -27,7 +27,7 @@ MARKET_KINDS = (Kind.TRADE, Kind.QUOTE, Kind.BAR, Kind.BOOK_DELTA)
 
 
 MAX_INSTRUMENTS = 200  # a close at the end of the day numbers its leg by the instrument, and a leg is one byte
-MAX_DEPTH = 1000  # levels of a book
+DEPTH, MAX_DEPTH = 10, 1000  # levels of a side of a book: unless it is said, and at most
 
 
 class NoParams(NamedTuple):
@@ -77,7 +77,7 @@ class Strategy:
     file: str = ""
     line: int = 0
     orders_on_backfill: bool = False
-    depth: int = 10
+    depth: int = DEPTH
 
     def on(self, event: EventKey | TimerSpec) -> Callable[[Step], Step]:
         """Add a step for another kind of event, or for a timer.
@@ -196,7 +196,7 @@ def strategy(
     state: Callable[[Any], Any] = no_state,
     instruments: int = 1,
     orders_on_backfill: bool = False,
-    depth: int = 10,
+    depth: int | None = None,
 ) -> Callable[[Step], Strategy]:
     """Declare a strategy.
 
@@ -214,7 +214,7 @@ def strategy(
         Where a live feed had a gap, the missed events are filled in and reach the model, and its orders are denied as
         BACKFILL until the feed is whole again. True lets them through: late, on old prices.
     depth : int
-        How many levels of each side a step on `Book` sees.
+        How many levels of each side a step on `Book` sees; 10 unless it is said.
 
     Returns
     -------
@@ -244,7 +244,9 @@ def strategy(
         raise ModelError(f"strategy(instruments=...) must be from 1 to {MAX_INSTRUMENTS}, received {instruments!r}")
     if not callable(state):
         raise ModelError(f"strategy(state=...) must be a function of the parameters, received {state!r}")
-    if not isinstance(depth, int) or not 1 <= depth <= MAX_DEPTH:
+    if depth is not None and on is not Book:
+        raise ModelError(f"strategy(depth=...) is for on=Book, received depth={depth!r} with on={on!r}; leave it out")
+    if depth is not None and (not isinstance(depth, int) or not 1 <= depth <= MAX_DEPTH):
         raise ModelError(f"strategy(depth=...) must be from 1 to {MAX_DEPTH}, received {depth!r}")
     if inspect.isfunction(on):
         raise ModelError(f"strategy {on.__name__!r} does not say what it takes; write @strategy(on=Trade) above it")
@@ -261,7 +263,7 @@ def strategy(
             file=python.__code__.co_filename,
             line=python.__code__.co_firstlineno,
             orders_on_backfill=bool(orders_on_backfill),
-            depth=depth,
+            depth=depth or DEPTH,
         )
         made._add(on, python)
         return made

@@ -27,7 +27,7 @@ from mdslib.book.seen import take_delta
 from mdslib.errors import ModelError
 from mdslib.events import EVENT_TYPES, SCHEMAS, Kind, OrderUpdate, Timer
 from mdslib.flat import Flat, jit_flat
-from mdslib.jit import borrow, checking_bounds, compiling, jit_bounded, jit_inner
+from mdslib.jit import borrow, checking_bounds, compiling, jit_bounded, jit_inner, read_only
 from mdslib.strategy import decide
 from mdslib.strategy.contract import Strategy
 from mdslib.strategy.fingerprint import fingerprint, reached_names
@@ -255,7 +255,7 @@ def _same_steps(module: ModuleType, strategy: Strategy) -> bool:
 
 def _names(strategy: Strategy, jit: Callable[..., Any]) -> dict[str, Any]:
     names: dict[str, Any] = _reached() | {"borrow": borrow, "int64": np.int64}
-    names |= {"hot": jit_inner, "apart": jit_flat, "Flat": Flat, "take_delta": take_delta}
+    names |= {"hot": jit_inner, "apart": jit_flat, "Flat": Flat, "take_delta": take_delta, "read_only": read_only}
     names |= {kind.__name__: kind for kind in (*EVENT_TYPES.values(), OrderUpdate, Timer)}
     names |= {f"step_{kind.name.lower()}": jit(step) for kind, step in strategy.steps.items()}
     names |= {f"step_timer_{i}": jit(step) for i, (_, step) in enumerate(strategy.timers)}

@@ -129,7 +129,7 @@ def take(strategy: Strategy, kind: Kind, shape: Shape, seq: str, after: str, mat
     k = "0" if shape.single else "k"
     told = ", ".join(values.values())
     if kind is Kind.BOOK_DELTA:
-        told = ", ".join(f"{what}[{k}, {side}]" for side in (0, 1) for what in ("prices", "sizes"))
+        told = ", ".join(f"read_only({what}[{k}, {side}])" for side in (0, 1) for what in ("prices", "sizes"))
         values = {"bid": f"prices[{k}, 0, 0]", "ask": f"prices[{k}, 1, 0]"} | values
     body = match
     if kind is marking_kind(strategy):

@@ -91,6 +91,7 @@ _REFUSE = """\
         refusal = refuse(work, count, venue_account, venue, {k}, d.qty, d.limit)
         if refusal != 0:
             at.filled = write_fill(fills, at.filled, at.ts, j, {k}, 0.0, 0.0, 0.0, d.qty, 7)
+            fills[at.filled - 1].refusal = refusal
             take_update(at.ts, {k}, d.seq, d.leg, 7, 0.0, 0.0, 0.0, d.qty, 0.0,
                         at.row, state, account, risk, recent, hours, p, limits, out, at)
             continue

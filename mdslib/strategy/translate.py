@@ -21,7 +21,7 @@ _RULES: tuple[tuple[str, str], ...] = (
     ),
     (
         r"(?i)cannot modify readonly array|cannot store to readonly|setitem.*readonly",
-        "it writes a global array, which compiled code holds constant; keep it in the state",
+        "it writes an array that it may only read, a global one or a book's; keep what changes in the state",
     ),
     (r"Unknown attribute 'first' of type Answer", "it yields its answer; return it instead"),
     (
@@ -31,6 +31,10 @@ _RULES: tuple[tuple[str, str], ...] = (
     (r"Unknown attribute 'verb' of type", "pair() takes two legs; make them with leg(), target_leg() or cancel_leg()"),
     (r"Unknown attribute '(\w+)' of type (\w+)", "it reads {0!r}, which {1} has not"),
     (r"^KeyError: '?(\w+)", "it reads {0!r}, a field that the record has not"),
+    (
+        r"No definition for lowering (?:un)?aligned array\(Record.*\)\.(\w+) =",
+        "it writes {0!r} of a whole array of records; write that of its one record, as in state[0].{0} = 1",
+    ),
     (r"No definition for lowering (\w+)\(.*\)\.(\w+) =", "it writes {1!r} of {0}, which can't be changed"),
     (
         r"Untyped global name '([^']+)'[^\n]*<class 'function'>",

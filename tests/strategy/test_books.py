@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mdslib import Book, Instrument, Timer, backtest, find_model, hold, strategy
+from mdslib import Book, Instrument, Timer, Trade, backtest, find_model, hold, strategy
 from mdslib.calendar import Session
 from mdslib.check import check_model
 from mdslib.check.made import DAY, OPEN
@@ -242,3 +242,28 @@ def test_timers_and_books_of_one_model_come_in_order_of_time() -> None:
 def test_a_depth_is_a_whole_number_of_levels(depth: Any) -> None:
     with pytest.raises(ModelError, match=r"strategy\(depth=\.\.\.\) must be from 1 to 1000, received"):
         strategy(on=Book, depth=depth)
+
+
+def test_a_depth_is_for_books() -> None:
+    with pytest.raises(ModelError, match=r"strategy\(depth=\.\.\.\) is for on=Book, received depth=5 with on="):
+        strategy(on=Trade, depth=5)
+
+
+def test_a_step_can_not_write_the_arrays_that_it_is_shown() -> None:
+    @strategy(on=Book, depth=1)
+    def writes(book, state, account, p):  # type: ignore[no-untyped-def]
+        book.bid[0] = 1.0
+        return hold()
+
+    said = "it writes an array that it may only read|ValueError: assignment destination is read-only"
+    with pytest.raises(ModelError, match=said):
+        Fold(writes, instruments=PAIRS[:1]).feed(deltas([(0, NAN, 0, CLEAR | LAST)]))
+
+
+def test_a_rejected_order_says_why(model: Any) -> None:
+    records = deltas(ROWS)
+    times = records["ts_event"][[5]] + 1
+    trades = from_columns(Kind.TRADE, {"ts_event": times, "price": np.array([100.25]), "size": np.array([1])})
+    orders = backtest(model, data_of(records, trades), limits=None).orders_frame()
+    assert orders["status"].tolist()[0] == "REJECTED"
+    assert orders["reason"].tolist()[0] == "NO_PRICE"

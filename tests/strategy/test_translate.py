@@ -59,7 +59,7 @@ CASES = {
     "global array": (
         ["TABLE[0] = trade.price", "return hold()"],
         0,
-        "it writes a global array, which compiled code holds",
+        "it writes an array that it may only read",
     ),
     "global variable": (
         ["global COUNT", "COUNT = 1", "return hold()"],
