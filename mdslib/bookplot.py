@@ -65,7 +65,7 @@ def figure_book(best: Tops, lot: float = 1.0, title: str = "", *, zone: str = UT
     Parameters
     ----------
     best : Tops
-        The best levels after each message; see `mdslib.book.tops`.
+        The best levels after each message; see `mdslib.book.best`.
     lot : float
         Units in a lot: ``instrument.lot``.
     title : str
