@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mdslib.errors import DataError
+
 if TYPE_CHECKING:
     from mdslib.feeds.replay import CaptureReport
 
@@ -35,6 +37,17 @@ def replay_command(
         sys.stdout.write(dumps(report.as_dict()) + "\n")
     else:
         sys.stdout.write(_table(report))
+    figures = report.as_dict()
+    if report.damaged:
+        raise report.damaged[0]
+    if not figures["messages"] and not report.rest:
+        raise DataError(f"capture: {path} holds no messages; give a capture's file, or the folder of its files")
+    unreadable = figures["names"].get("unreadable", 0)
+    if unreadable and not figures["decoded"]:
+        raise DataError(
+            f"capture: {path}: no message can be read as {report.venue}'s, {unreadable:,} are unreadable; "
+            "is it another venue's? Name it with --venue"
+        )
 
 
 def _table(report: CaptureReport) -> str:

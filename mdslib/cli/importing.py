@@ -83,6 +83,8 @@ def capture_command(
         f"{figures['messages']:,} messages: "
         + ", ".join(f"{figures[name]:,} {name}" for name in ("decoded", "control", "ignored"))
     )
+    if report.damaged:
+        raise report.damaged[0]
 
 
 @import_app.command("csv")

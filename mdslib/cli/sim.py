@@ -14,9 +14,11 @@ from mdslib.errors import ConfigError
 
 MOST_LATENCY = 3_600_000.0  # ms, an hour
 _NEW_YORK = "America/New_York"
+_OF_VENUE = {"venue", "capture", "venue_fault", "symbol", "speed", "port", "exit_after"}
 
 
 def sim_command(
+    context: typer.Context,
     data: Annotated[
         Path | None, typer.Option(help="A Lean zip file, or a folder of them; the made day by default.")
     ] = None,
@@ -101,6 +103,7 @@ def sim_command(
     if venue or capture or venue_fault:
         from mdslib.cli.venue import run_venue
 
+        _of_venue(context)
         pace = number("--speed", 1.0 if speed is None else speed, least=0.0)
         run_venue(venue, capture, symbol or (), pace, venue_fault or (), port, exit_after)
         return
@@ -145,6 +148,16 @@ def sim_command(
         typer.echo(_welcome(bound, market, options, origin))
 
     asyncio.run(serve(market, options, ready))
+
+
+def _of_venue(context: typer.Context) -> None:
+    """Refuse what was written and has no effect beside a venue's market data."""
+    for name, source in ((name, context.get_parameter_source(name)) for name in context.params):
+        if source is not None and source.name == "COMMANDLINE" and name not in _OF_VENUE:
+            option = next(max(one.opts, key=len) for one in context.command.params if one.name == name)
+            raise ConfigError(
+                f"{option} has no effect on a crypto venue's market data; leave it out, or leave --venue out"
+            )
 
 
 def _instant(option: str, text: str | None, day: datetime.date | None, where: str = _NEW_YORK) -> int | None:

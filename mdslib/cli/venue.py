@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,14 +12,15 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from mdslib.arguments import number
 from mdslib.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from mdslib.sim.venues.server import VenueServer
 
-_FRAMES = 20_000  # of the made market
 _PAIRS = {"bitfinex": "tBTCUSD", "bitmex": "XBTUSD", "coinbase": "BTC-USD", "coinbase-advanced": "BTC-USD",
           "kraken": "XBT/USD", "kraken-v2": "BTC/USD"}  # fmt: skip
+_PAIR = re.compile(r"[A-Za-z0-9]+([-/:_.][A-Za-z0-9]+)*")
 
 
 def run_venue(
@@ -29,18 +31,33 @@ def run_venue(
     from mdslib.sim.venues.server import VenueServer
 
     thrown = dict(map(_fault, faults))
-    if capture is not None:
-        server = VenueServer.of_capture(capture, venue, speed, thrown)
-    elif venue in _PAIRS:
-        server = VenueServer.of_made(venue, pairs or [_PAIRS[venue]], _FRAMES, speed, thrown)
-    else:
+    if exit_after is not None:
+        number("--exit-after", exit_after, least=0)
+    if not (venue or capture):
+        raise ConfigError("--venue-fault needs --venue: say whose market is played, or give a --capture")
+    if venue and venue not in _PAIRS:
         raise ConfigError(f"--venue: no side speaks the protocol of {venue!r}. {did_you_mean(venue, _PAIRS)}")
+    if capture is not None:
+        if pairs:
+            raise ConfigError(
+                "--symbol names the pairs of a made market, and --capture has its own; leave out --symbol"
+            )
+        server = VenueServer.of_capture(capture, venue, speed, thrown)
+    else:
+        if exit_after is not None:
+            raise ConfigError("--exit-after needs --capture: a made market has no end; stop it with a signal")
+        for pair in pairs:
+            if not _PAIR.fullmatch(pair):
+                raise ConfigError(
+                    f"--symbol must be a pair as {venue} writes it, like {_PAIRS[venue]}; received {pair!r}"
+                )
+        server = VenueServer.of_endless(venue, pairs or [_PAIRS[venue]], speed, thrown)
 
     def ready(bound: int) -> None:
-        origin = f"recorded, from {capture}" if capture else "a made market"
+        origin = f"recorded, from {capture}, {server.frames:,} messages" if capture else "a made market without end"
         name = server.venue.partition("-")[0]
         told = [
-            f"venue      {server.venue}: {origin}, {server.frames:,} messages, {len(server.side.pairs)} pairs: "
+            f"venue      {server.venue}: {origin}, {len(server.side.pairs)} pairs: "
             + " ".join(sorted(server.side.pairs)),
             f"data       ws://127.0.0.1:{bound}",
             "for a recorder, in its shell:",
@@ -71,10 +88,10 @@ async def _end(server: VenueServer, exit_after: float, serving: asyncio.Task[Non
 def _fault(text: str) -> tuple[int, str]:
     from mdslib.sim.venues.server import FAULTS
 
-    number, _, name = text.partition(":")
-    if not number.isdigit() or int(number) < 1 or name not in FAULTS:
+    place, _, name = text.partition(":")
+    if not place.isdigit() or int(place) < 1 or name not in FAULTS:
         raise ConfigError(
             f"--venue-fault must be a message's number and what happens there, received {text!r}; "
             f"write for example 500:cut ({' or '.join(FAULTS)})"
         )
-    return int(number), name
+    return int(place), name

@@ -11,6 +11,7 @@ Three forms are read, each plain or compressed (``.zst``, ``.gz``):
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import io
 import itertools
@@ -18,13 +19,14 @@ import re
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from mdslib.errors import DataError
 from mdslib.feeds.digits import whole
 
 _COMPRESSED = {".zst": "zstd", ".gz": "gzip"}
 _IGNORED = {".md", ".txt"}
+_PIECE = 1 << 16
 # A url, an arrow, a time, and a text: <-> has no text, a received message no url.
 _LINE = re.compile(rb"(?:(\S+://\S+) (<->|<-|->) )?(\d+(?:\.\d+)?)(?:: (.*))?", re.DOTALL)
 
@@ -70,17 +72,35 @@ def capture_files(path: Path) -> list[Path]:
     return files
 
 
-def read_capture(*files: Path, ends: bool = False) -> Iterator[Line]:
+def read_capture(*files: Path, ends: bool = False, damaged: list[DataError] | None = None) -> Iterator[Line]:
     """Yield the lines of a capture's files in order of time; lines of one file keep their order.
 
-    With `ends`, each file whose lines have times has an `ENDED` after its last line.
+    Parameters
+    ----------
+    *files : Path
+        The files.
+    ends : bool
+        Whether each file whose lines have times has an `ENDED` after its last line.
+    damaged : list of DataError, optional
+        Where given, a file that is damaged ends where it is, the others go on, and its error is added here.
 
     Raises
     ------
     DataError
-        If a file is no capture, or its compression is damaged; names the file and the line.
+        If a file is no capture, or its compression is damaged; names the file and the line. What comes before is
+        yielded first.
     """
-    return heapq.merge(*(_read_file(file, ends=ends) for file in files), key=lambda line: line.time)
+    read = (_until_damage(file, damaged, ends) for file in files)
+    return heapq.merge(*read, key=lambda line: line.time)
+
+
+def _until_damage(file: Path, damaged: list[DataError] | None, ends: bool = False) -> Iterator[Line]:
+    try:
+        yield from _read_file(file, ends=ends)
+    except DataError as error:
+        if damaged is None:
+            raise
+        damaged.append(error)
 
 
 def _read_file(file: Path, *, ends: bool = False) -> Iterator[Line]:
@@ -110,9 +130,55 @@ def _open(file: Path) -> IO[bytes]:
     compression = _COMPRESSED.get(file.suffix)
     if compression is None:
         return file.open("rb")
-    import pyarrow as pa
+    return io.BufferedReader(_Unpacked(file, compression), 1 << 20)
 
-    return io.BufferedReader(pa.input_stream(str(file), compression=compression), 1 << 20)
+
+class _Unpacked(io.RawIOBase):
+    """A compressed file's bytes: of one that was cut, as of a machine that lost its power, all up to the cut."""
+
+    def __init__(self, file: Path, compression: str) -> None:
+        self._file, self._compression = file, compression
+        self._stream = self._opened()
+        self._at = 0
+        self._error: OSError | None = None
+
+    def _opened(self) -> Any:
+        import pyarrow as pa
+
+        return pa.input_stream(str(self._file), compression=self._compression)
+
+    def readable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
+
+    def readinto(self, buffer: Any) -> int:
+        if self._error is not None:
+            raise self._error
+        try:
+            data = self._stream.read(min(len(buffer), _PIECE))
+        except OSError as error:
+            self._error = error
+            data = self._last()
+            if not data:
+                raise
+        self._at += len(data)
+        buffer[: len(data)] = data
+        return len(data)
+
+    def _last(self) -> bytes:
+        """Return what can be read from here to the damage: Arrow drops the whole piece in which there is some."""
+        found = bytearray()
+        with self._opened() as stream:
+            left = self._at
+            while left:
+                left -= len(stream.read(min(left, _PIECE)))
+            with contextlib.suppress(OSError):
+                while len(found) < _PIECE:
+                    found += stream.read(1)
+        return bytes(found)
 
 
 def _parse(file: Path, number: int, text: bytes) -> Line:
@@ -143,8 +209,8 @@ def dialect_of(file: Path) -> str:
         If none of them tells.
     """
     venue = file.parent.name if file.parent.name in _ADDRESSES else ""
-    for line in itertools.islice(_read_file(file), _LOOKED_AT):
-        venue = next((name for name, mark in _ADDRESSES.items() if mark in line.url), venue)
+    for line in itertools.islice(_until_damage(file, []), _LOOKED_AT):
+        venue = _addressed(line) or venue
         if line.what is not What.RECEIVED:
             continue
         for dialect, shape in _SHAPES.items():
@@ -154,6 +220,29 @@ def dialect_of(file: Path) -> str:
         return venue
     known = ", ".join(sorted(_SHAPES))
     raise DataError(f"capture: {file} does not tell whose protocol it is in; name it with --venue: {known}")
+
+
+def protocol_of(file: Path, venue: str = "") -> str:
+    """Return the protocol that a file's messages are in: `venue` where it is given, else what the file tells.
+
+    Raises
+    ------
+    DataError
+        If none is given and the file does not tell, or the address that its client connected to, or the name of its
+        folder, is another venue's.
+    """
+    if not venue:
+        return dialect_of(file)
+    told = file.parent.name if file.parent.name in _ADDRESSES else ""
+    for line in itertools.islice(_until_damage(file, []), _LOOKED_AT):
+        told = _addressed(line) or told
+    if told and told != venue.partition("-")[0]:
+        raise DataError(f"capture: {file} is {told}'s, --venue says {venue}; leave --venue out")
+    return venue
+
+
+def _addressed(line: Line) -> str:
+    return next((name for name, mark in _ADDRESSES.items() if mark in line.url), "")
 
 
 _LOOKED_AT = 100  # lines

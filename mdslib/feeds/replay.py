@@ -17,7 +17,7 @@ from mdslib.book import OrderBook
 from mdslib.book.grid import on_grid
 from mdslib.errors import ConfigError, DataError, did_you_mean
 from mdslib.events import RECORD, Kind
-from mdslib.feeds.capture import Line, What, capture_files, dialect_of, read_capture
+from mdslib.feeds.capture import Line, What, capture_files, protocol_of, read_capture
 from mdslib.feeds.pairs import Pairs
 from mdslib.feeds.venue import Tally, VenueDecoder, add
 from mdslib.protocols import Records
@@ -68,7 +68,8 @@ class PairReport:
 class CaptureReport:
     """What a capture's replay found; see `as_dict` for its figures.
 
-    `symbols` are the pairs in the order of the records' `instrument`.
+    `symbols` are the pairs in the order of the records' `instrument`; `damaged` tells of the files that could be read
+    only in part.
     """
 
     venue: str
@@ -78,6 +79,7 @@ class CaptureReport:
     rest: int = 0
     connections: int = 0
     records: int = 0
+    damaged: list[DataError] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the figures in total and by pair, ready for JSON.
@@ -94,7 +96,13 @@ class CaptureReport:
             total.resyncs += report.resyncs
             total.quotes_compared += report.quotes_compared
             total.quotes_equal += report.quotes_equal
-        extra = {"connections": self.connections, "sent": self.sent, "rest": self.rest, "records": self.records}
+        extra: dict[str, Any] = {
+            "connections": self.connections,
+            "sent": self.sent,
+            "rest": self.rest,
+            "records": self.records,
+        }
+        extra["damaged"] = [str(error) for error in self.damaged]
         by_pair = {pair: _figures(report) for pair, report in sorted(self.pairs.items())}
         return {"venue": self.venue, **_figures(total), **extra, "pairs": by_pair}
 
@@ -122,20 +130,25 @@ def replay_capture(path: Path, venue: str = "", sink: Callable[[Records], None] 
     Raises
     ------
     DataError
-        If it is no capture, or damaged.
+        If it is no capture, or another venue's. What a damaged file has before the damage is decoded, and the report's
+        `damaged` names the place.
     ConfigError
         If no decoder reads the venue.
     """
+    if venue:
+        decoder_for(venue)
     files = capture_files(path)
-    dialects = {str(file): venue or dialect_of(file) for file in files}
+    dialects = {str(file): protocol_of(file, venue) for file in files}
     venues = sorted({dialect.partition("-")[0] for dialect in dialects.values()})
     if len(venues) > 1 and sink is not None:
         raise DataError(f"capture: {path} holds {', '.join(venues)}; to get their records, replay each by itself")
     reports: list[CaptureReport] = []
     for one in venues:
         ours = {name: decoder_for(dialect) for name, dialect in dialects.items() if dialect.partition("-")[0] == one}
-        lines = read_capture(*map(Path, ours), ends=True)
+        damaged: list[DataError] = []
+        lines = read_capture(*map(Path, ours), ends=True, damaged=damaged)
         reports.append(_Replay(one, ours, sink).run(lines))
+        reports[-1].damaged = damaged
     return reports[0] if len(reports) == 1 else _joined(reports)
 
 
@@ -248,6 +261,7 @@ def _joined(reports: list[CaptureReport]) -> CaptureReport:
     total = CaptureReport(", ".join(report.venue for report in reports), {})
     for report in reports:
         total.pairs |= {f"{report.venue}:{pair}": found for pair, found in report.pairs.items()}
+        total.damaged += report.damaged
         for name in ("sent", "rest", "connections", "records"):
             setattr(total, name, getattr(total, name) + getattr(report, name))
     return total

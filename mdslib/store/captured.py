@@ -41,7 +41,8 @@ def import_capture(path: Path | str, store: TickStore, venue: str = "") -> tuple
     Raises
     ------
     DataError
-        It is no capture, is damaged, or does not tell when its messages came.
+        It is no capture, has nothing that can be read, or does not tell when its messages came. What comes before a
+        damage is stored, and the report's `damaged` names the place.
     """
     path = Path(path)
     parts: list[Records] = []
@@ -56,6 +57,8 @@ def import_capture(path: Path | str, store: TickStore, venue: str = "") -> tuple
         instrument = with_step(parse_instrument(f"{report.venue}:{symbol}"), prices_of(ours))
         for table in tables_of(ours):
             done += store_days(table, instrument, store, sources)
+    if not done and report.damaged:
+        raise report.damaged[0]
     if not done:
         raise DataError(f"import capture: {path} holds no trade, quote or book; look at it with mds replay-capture")
     return done, report

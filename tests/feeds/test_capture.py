@@ -143,13 +143,47 @@ def test_what_is_no_capture_is_refused_with_its_place(tmp_path: Path):
         list(read_capture(tmp_path / "K"))
 
 
-def test_a_damaged_file_is_named_with_the_last_good_line(tmp_path: Path):
+@pytest.mark.parametrize(("suffix", "codec"), [(".zst", "zstd"), (".gz", "gzip")])
+def test_a_cut_file_gives_what_is_readable_and_then_its_error(
+    tmp_path: Path, suffix: str, codec: str, capsys: pytest.CaptureFixture[str]
+):
+    packed, chance = tmp_path / f"K{suffix}", np.random.default_rng(1)
+    lines = [b'%d.0: {"event":"heartbeat","x":%d}' % (n, chance.integers(1 << 60)) for n in range(1, 20_001)]
+    with pa.output_stream(str(packed), compression=codec) as stream:
+        stream.write(b"\n".join(lines))
+    packed.write_bytes(packed.read_bytes()[: packed.stat().st_size * 2 // 3])
+    found: list[bytes] = []
+    with pytest.raises(DataError, match=rf"capture: .*K\{suffix} can't be read after line \d+: ") as told:
+        found.extend(line.text for line in read_capture(packed))
+    assert len(found) > 5_000
+    assert found == [line.partition(b": ")[2] for line in lines[: len(found)]]
+    assert f"after line {len(found)}: " in str(told.value)
+    assert run(["replay-capture", str(packed), "--venue", "kraken", "--json"]) == 2
+    out, err = capsys.readouterr()
+    figures = json.loads(out)
+    assert (figures["messages"], figures["damaged"]) == (len(found), [str(told.value)])
+    assert err == f"mds: error: {told.value}\n"
+
+
+@pytest.mark.parametrize(("cut", "told"), [(0, "K.zst holds no messages"), (5, "K.zst can't be read after line 0")])
+def test_a_file_of_which_nothing_is_left_is_an_error(
+    tmp_path: Path, cut: int, told: str, capsys: pytest.CaptureFixture[str]
+):
     packed = tmp_path / "K.zst"
     with pa.output_stream(str(packed), compression="zstd") as stream:
         stream.write(TEXT * 1000)
-    packed.write_bytes(packed.read_bytes()[:50])
-    with pytest.raises(DataError, match=r"capture: .*K\.zst can't be read after line"):
-        list(read_capture(packed))
+    packed.write_bytes(packed.read_bytes()[:cut])
+    assert run(["replay-capture", str(packed), "--venue", "kraken"]) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_a_capture_of_another_venue_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "K.0").write_bytes(TEXT)
+    assert run(["replay-capture", str(tmp_path), "--venue", "coinbase"]) == 2
+    assert "K.0 is kraken's, --venue says coinbase; leave --venue out" in capsys.readouterr().err
+    (tmp_path / "K.0").write_bytes(b'1.0: [336,{"as":[],"bs":[]},"book-10","XBT/USD"]\n')  # it does not tell
+    assert run(["replay-capture", str(tmp_path), "--venue", "coinbase"]) == 2
+    assert "no message can be read as coinbase's, 1 are unreadable" in capsys.readouterr().err
 
 
 def test_an_unknown_venue_is_refused_with_a_hint(tmp_path: Path):

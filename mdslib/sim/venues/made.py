@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from mdslib.feeds.wire_book import WireBook
 from mdslib.sim.venues.side import text
 
 _START = 1_795_219_200_000_000_000  # 2026-11-21T00:00:00Z
+MADE_STEP = 1_000_000  # ns from one message to the next
 _LEVELS = 40  # of each side of the first image
 _TRADES = 20  # one message of so many is a trade
 _TICK = 0.5
@@ -47,7 +49,8 @@ class _Walk:
             price = self.best(side) if self.chance.random() < 0.3 else self.chance.choice(sorted(levels))
             del levels[price]
             return Step(side, price, 0)
-        price = self.best(side) + sign * _TICK * self.chance.randint(-1, 20)
+        # A bid is not below a tick, however long the market wanders.
+        price = max(_TICK, self.best(side) + sign * _TICK * self.chance.randint(-1, 20))
         if (price - self.best(1 - side)) * sign <= 0:
             price = self.best(side)
         levels[price] = self.chance.randint(1, 900)
@@ -63,8 +66,10 @@ class Maker(NamedTuple):
     trade: Callable[[str, Step, int, int], str]
 
 
-def made_capture(venue: str, pairs: Sequence[str], frames: int, seed: int = 0) -> Iterator[str]:
-    """Yield the lines of a made capture, which is the same for the same arguments.
+def made_capture(
+    venue: str, pairs: Sequence[str], frames: int | None, seed: int = 0, clock: Callable[[], int] | None = None
+) -> Iterator[str]:
+    """Yield the lines of a made capture, which is the same for the same arguments but for a clock's times.
 
     Parameters
     ----------
@@ -72,10 +77,12 @@ def made_capture(venue: str, pairs: Sequence[str], frames: int, seed: int = 0) -
         A key of `MAKERS`.
     pairs : sequence of str
         The venue's symbols.
-    frames : int
-        Changes and trades after the images, spread over the pairs; 1 ms apart.
+    frames : int or None
+        Changes and trades after the images, spread over the pairs; 1 ms apart. None makes them without end.
     seed : int
         Of the chance.
+    clock : callable, optional
+        Tells the time of each message when it is made, ns UTC, in place of a day of its own at 1 ms a message.
 
     Raises
     ------
@@ -89,13 +96,13 @@ def made_capture(venue: str, pairs: Sequence[str], frames: int, seed: int = 0) -
     """
     if venue not in MAKERS:
         raise ConfigError(f"no market can be made for {venue!r}. {did_you_mean(venue, MAKERS)}")
-    maker, chance, time = MAKERS[venue], random.Random(seed), _START
+    maker, chance, time = MAKERS[venue], random.Random(seed), _START if clock is None else clock()
     walks = {pair: _Walk(chance, 100.0 * (place % 50 + 1)) for place, pair in enumerate(pairs)}
     begins = [*maker.opening(pairs), *(maker.image(pair, walk, time) for pair, walk in walks.items())]
     for place, frame in enumerate(begins):
         yield f"{time / 1e9:.6f}: {_numbered(frame, place)}"
-    for number in range(frames):
-        time += 1_000_000
+    for number in itertools.count() if frames is None else range(frames):
+        time = time + MADE_STEP if clock is None else max(time, clock())
         pair = chance.choice(list(pairs))
         walk = walks[pair]
         if number % _TRADES == _TRADES - 1:

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mdslib.clock import wall_ns
 from mdslib.errors import ConfigError, DataError, did_you_mean
-from mdslib.feeds.capture import What, capture_files, dialect_of, read_capture
+from mdslib.feeds.capture import What, capture_files, protocol_of, read_capture
+from mdslib.feeds.digits import whole
 from mdslib.sim.server import HOST, bind
-from mdslib.sim.venues.made import made_capture
+from mdslib.sim.venues.made import MADE_STEP, made_capture
 from mdslib.sim.venues.side import Client, Topic, VenueSide
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ SIDES = {
     "kraken-v2": "kraken_v2:KrakenV2Side",
 }
 FAULTS = ("cut", "drop")
+_LOOKED_AT = 20_000  # messages of an endless market that tell its topics beforehand
 _WAITING = 2000  # messages that wait for a client before the market waits for it
 # s without a new subscription before the market begins: where every pair was asked for, and where not.
 _SETTLES, _MORE = 0.5, 3.0
@@ -58,13 +61,15 @@ class VenueServer:
         Recorded seconds in a second; 0 plays as fast as the clients read.
     faults : mapping of int to str
         By number of the market's frame, from 1: ``cut`` ends every connection before it, ``drop`` keeps it from all.
+    going : callable, optional
+        Returns the messages to play, without end, each made when it is due; `market` then only tells what there is.
 
     Attributes
     ----------
     played : int
         Frames of the market so far.
-    frames : int
-        Frames that the market has.
+    frames : int or None
+        Frames that the market has; None where it goes on without end.
     finished : asyncio.Event
         Set once the last has been handed to every client's connection.
 
@@ -73,7 +78,7 @@ class VenueServer:
     ConfigError
         If no side speaks the venue's protocol.
     DataError
-        If there is no market data in it.
+        If there is no market data in it, or a message is not the venue's.
     """
 
     def __init__(
@@ -82,16 +87,15 @@ class VenueServer:
         market: Iterable[tuple[int, bytes]],
         speed: float = 1.0,
         faults: Mapping[int, str] | None = None,
+        going: Callable[[], Iterator[tuple[int, bytes]]] | None = None,
     ) -> None:
         self.venue, self.side = venue, _side(venue)
         self.speed, self.faults = speed, dict(faults or {})
-        told = list(market)
-        for _, frame in told:
-            self.side.learn(frame)
-        self._market = [(time, frame) for time, frame in told if self.side.topic(frame) is not None]
+        self._going = going
+        self._market = self._learn(list(market))
         if not self._market:
             raise DataError(f"sim: the capture has no market data of {venue}; look at it with mds replay-capture")
-        self.frames, self.played = len(self._market), 0
+        self.frames, self.played = len(self._market) if going is None else None, 0
         self.finished = asyncio.Event()
         self._lines: dict[int, _Line] = {}
         self._connections = 0
@@ -108,8 +112,10 @@ class VenueServer:
         DataError
             If the capture can't be read, or is of several venues.
         """
+        if venue:
+            _side(venue)
         files = capture_files(path)
-        venues = {venue or dialect_of(file) for file in files}
+        venues = {protocol_of(file, venue) for file in files}
         if len(venues) != 1:
             raise DataError(f"sim: {path} holds {', '.join(sorted(venues))}; name the capture of one venue")
         lines = ((line.time, line.text) for line in read_capture(*files) if line.what is What.RECEIVED)
@@ -120,8 +126,37 @@ class VenueServer:
         cls, venue: str, pairs: Sequence[str], frames: int, speed: float = 1.0, faults: Mapping[int, str] | None = None
     ) -> VenueServer:
         """Return a server that plays a made market of some pairs, the same each time; see `made_capture`."""
-        lines = (line.partition(": ") for line in made_capture(venue, pairs, frames))
-        return cls(venue, ((round(float(time) * 1e9), text.encode()) for time, _, text in lines), speed, faults)
+        return cls(venue, map(_timed, made_capture(venue, pairs, frames)), speed, faults)
+
+    @classmethod
+    def of_endless(
+        cls, venue: str, pairs: Sequence[str], speed: float = 1.0, faults: Mapping[int, str] | None = None
+    ) -> VenueServer:
+        """Return a server of a made market without end, whose messages bear the time at which they are sent."""
+
+        def going() -> Iterator[tuple[int, bytes]]:
+            return map(_timed, made_capture(venue, pairs, None, clock=wall_ns))
+
+        return cls(venue, map(_timed, made_capture(venue, pairs, _LOOKED_AT)), speed, faults, going)
+
+    def _learn(self, told: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
+        """Show every message to the venue's side; return those of the market."""
+        number, found = 0, list[tuple[int, bytes]]()
+        try:
+            for _, frame in told:
+                number += 1
+                self.side.learn(frame)
+            number = 0
+            for message in told:
+                number += 1
+                if self.side.topic(message[1]) is not None:
+                    found.append(message)
+            return found
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise DataError(
+                f"sim: message {number} of the capture can't be read as {self.venue}'s: {type(error).__name__}: "
+                f"{error}; is it another venue's? Look at it with mds replay-capture"
+            ) from None
 
     # ------------------------------------------------------------ connections
 
@@ -182,6 +217,8 @@ class VenueServer:
 
     async def _play(self) -> None:
         await self._settle()
+        if self._going is not None:
+            return await self._go_on(self._going())
         first, began = self._market[0][0], asyncio.get_running_loop().time()
         for time, frame in self._market:
             if self.speed:
@@ -192,6 +229,22 @@ class VenueServer:
             if not self.played % 100:
                 await asyncio.sleep(0)
         self.finished.set()
+
+    async def _go_on(self, market: Iterator[tuple[int, bytes]]) -> None:
+        """Play a market without end; a message is made when it is due, so that its time is then."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while True:
+            if self.speed:
+                await asyncio.sleep(max(0.0, began + self.played * MADE_STEP / 1e9 / self.speed - loop.time()))
+            while not (self.speed or self._lines):
+                await asyncio.sleep(0.05)
+            await self._room()
+            time, frame = next(market)
+            if self.side.topic(frame) is not None:
+                self._one(time, frame)
+            if not self.played % 100:
+                await asyncio.sleep(0)
 
     async def _settle(self) -> None:
         """Wait until clients have subscribed: to every pair, and then for a moment to nothing more."""
@@ -231,6 +284,11 @@ class VenueServer:
             for line in self._lines.values():
                 if line.box.qsize() < _WAITING:
                     self._put(line, self.side.beat(line.client))
+
+
+def _timed(line: str) -> tuple[int, bytes]:
+    time, _, text = line.partition(": ")
+    return whole(time, 9), text.encode()
 
 
 def _side(venue: str) -> VenueSide:

@@ -16,9 +16,12 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from mdslib.cli import run
+from mdslib.clock import wall_ns
+from mdslib.feeds.rfc3339 import to_ns
 from mdslib.sim.server import bind
 from mdslib.sim.venues.made import made_capture
-from tests.venue_servers import until
+from mdslib.sim.venues.server import VenueServer
+from tests.venue_servers import running, until
 
 
 def start(*options: str) -> tuple[subprocess.Popen[str], str]:
@@ -101,3 +104,45 @@ def connect_fails(port: int) -> bool:
     except OSError:
         return True
     return False
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--venue-fault", "500:cut"], "--venue-fault needs --venue"),
+        (["--venue", "kraken", "--mode", "lockstep"], "--mode has no effect on a crypto venue's market data"),
+        (["--venue", "kraken", "--from", "10:00"], "--from has no effect"),
+        (["--venue", "kraken", "--symbol", "../../x"], "--symbol must be a pair as kraken writes it, like XBT/USD"),
+        (["--venue", "kraken", "--exit-after", "1"], "--exit-after needs --capture: a made market has no end"),
+    ],
+)
+def test_what_would_have_no_effect_on_a_venue_is_refused(
+    words: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["sim", "--port", "0", *words]) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_a_capture_of_another_venue_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "B.0"
+    path.write_text('wss://api.bitfinex.com/ws/2 <-> 1.0\n1.0: {"event":"info","version":2}\n')
+    assert run(["sim", "--port", "0", "--venue", "kraken", "--capture", str(path)]) == 2
+    assert "B.0 is bitfinex's, --venue says kraken; leave --venue out" in capsys.readouterr().err
+    path.write_text('1.0: {"event":"heartbeat"}\n1.0: [1,"te",[2]]\n')  # it does not tell
+    assert run(["sim", "--port", "0", "--venue", "coinbase", "--capture", str(path)]) == 2
+    assert "message 1 of the capture can't be read as coinbase's: KeyError" in capsys.readouterr().err
+
+
+def test_the_made_market_bears_the_time_now_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mdslib.sim.venues.server._LOOKED_AT", 100)
+    begun = wall_ns()
+    times = []
+    with running(VenueServer.of_endless("coinbase", ["BTC-USD"], speed=0.0)) as venue, connect(venue.url) as stream:
+        stream.send('{"type":"subscribe","product_ids":["BTC-USD"],"channels":["level2_batch"]}')
+        while len(times) < 500:
+            message = json.loads(stream.recv(60))
+            times += [to_ns(message["time"])] if message["type"] == "l2update" else []
+        assert not venue.server.finished.is_set()
+    assert begun - 1_000_000 <= times[0]  # told in whole microseconds
+    assert times == sorted(times)
+    assert times[-1] <= wall_ns()
