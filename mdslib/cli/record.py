@@ -102,8 +102,12 @@ def _options(plan: Plan, every: str, url: list[str]) -> list[str]:
 
 
 def _each(plan: Plan, every: str, url: list[str]) -> int:
+    from mdslib.recorder.claim import claimed
     from mdslib.recorder.processes import record_each
 
+    for one in plan.of_each():  # its process holds it; this is to be told once, before any is started
+        with claimed(one):
+            pass
     options = _options(plan, every, url)
     return record_each([(each.id, ["record", each.id, *options, "--only"]) for each in plan.wanted], _tell)
 

@@ -14,6 +14,7 @@ from mdslib.feeds.backoff import Backoff
 from mdslib.feeds.endpoints import Channel, Endpoint, endpoint
 from mdslib.feeds.pairs import Pairs
 from mdslib.feeds.venue_connection import VenueConnection
+from mdslib.recorder.claim import claimed
 from mdslib.recorder.plan import ALPACA, Mode, Plan, Wanted
 from mdslib.recorder.raw import RawCapture
 from mdslib.recorder.source import Source
@@ -197,9 +198,9 @@ class Recorder:
             left += venue.tape.waiting + venue.tape.lost
         self._second(sources, running=False)
         if left:
-            raise RecordError(
-                f"mds record: {left} records could not be written and are lost; free space in {self.plan.out}"
-            )
+            why = next((venue.tape.why for venue in self.venues if venue.tape.why), "")
+            why = why.removesuffix(".") or f"the disk of {self.plan.out} had taken nothing for too long"
+            raise RecordError(f"mds record: {left} records could not be written and are lost: {why}")
 
     def status(self, *, running: bool) -> dict[str, Any]:
         """Return what the recorder does now, ready for JSON."""
@@ -239,7 +240,9 @@ def record(plan: Plan, tell: Tell) -> None:
     Raises
     ------
     ConfigError, CredentialError
-        If what is wanted can't be.
+        If what is wanted can't be, or the folder can't be written: before anything is connected.
+    TapeError
+        If another recorder writes what this one would: before anything is connected.
     RecordError
         If at the end something could not be written.
     """
@@ -252,6 +255,6 @@ def record(plan: Plan, tell: Tell) -> None:
         tell(f"recording {', '.join(each.id for each in plan.wanted)} ({plan.mode.value}) to {plan.out}")
         await recorder.run(stop)
 
-    with contextlib.suppress(asyncio.CancelledError):
+    with claimed(plan), contextlib.suppress(asyncio.CancelledError):
         asyncio.run(main())
     tell(f"stopped: {sum(venue.tape.written for venue in recorder.venues):,} records are on the tapes")

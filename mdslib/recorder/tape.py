@@ -25,7 +25,10 @@ DAY = 86_400_000_000_000  # ns
 MOST_WAITING = 2_000_000  # records that wait in memory for a disk: 192 MB
 _MOST_BESIDE = 10  # tapes of a day, where earlier ones are damaged
 _LOOKED_AT = 1000  # records of a tape's end
-_START_AGAIN = " Free space, then start the run again."  # what a session must do, and a recorder need not
+_FOR_SESSIONS = (  # what a session must do, and a recorder need not
+    " Free space, then start the run again.",
+    "; nothing was recorded: free space or choose another runs folder",
+)
 _TRY_AGAIN = 1_000_000_000  # ns
 _EPOCH = datetime.date(1970, 1, 1)
 
@@ -33,6 +36,14 @@ _EPOCH = datetime.date(1970, 1, 1)
 def date_of(day: int) -> datetime.date:
     """Return the date of a day's number since 1970."""
     return _EPOCH + datetime.timedelta(days=day)
+
+
+def _reason(error: MdsError) -> str:
+    """Return an error's text as a sentence, without what is for sessions only."""
+    text = str(error)
+    for advice in _FOR_SESSIONS:
+        text = text.removesuffix(advice)
+    return text if text.endswith(".") else f"{text}."
 
 
 class VenueTape:
@@ -57,6 +68,8 @@ class VenueTape:
     ----------
     written, lost, waiting : int
         Records on the tape since the start, given up, and in memory for a disk that will not have them.
+    why : str
+        Why a disk will not have them; empty while it does.
     """
 
     def __init__(
@@ -66,7 +79,8 @@ class VenueTape:
         self.folder, self.name, self.instruments = folder, name, tuple(instruments)
         self.run_name, self.durability, self._tell = run_name, durability, tell
         self.written = self.lost = self.waiting = 0
-        self.trouble = ""
+        self.why = ""
+        self._disk = False  # whether it is the disk's, and not another writer's
         self._parts: deque[tuple[int, Records]] = deque()
         self._writer: TapeWriter | None = None
         self._day = -1
@@ -80,6 +94,17 @@ class VenueTape:
     def bytes(self) -> int:
         """Bytes of the records written since the start."""
         return self.written * RECORD.itemsize
+
+    @property
+    def trouble(self) -> str:
+        """Why records wait, how many, and what a person does about it; empty while none must."""
+        if not self.why:
+            return ""
+        what = "Free space and leave" if self._disk else "Leave"
+        return (
+            f"{self.why} {what} this process running: it is tried again every second, and {self.waiting} records wait "
+            "in memory, which a restart would lose."
+        )
 
     def add(self, day: int, records: Records) -> None:
         """Take a batch of one day; it is safe after the next `flush` that leaves nothing waiting.
@@ -119,17 +144,17 @@ class VenueTape:
                 self._parts.popleft()
                 self.waiting -= len(batch)
         except MdsError as error:
-            if not self.trouble:
-                why = str(error).removesuffix(_START_AGAIN)
-                self._tell(f"{why} It is tried again every second; {self.waiting} records wait in memory.")
-            self.trouble, self._retry = str(error), monotonic_ns() + _TRY_AGAIN
+            first, self.why = not self.why, _reason(error)
+            self._disk, self._retry = isinstance(error, RecordError), monotonic_ns() + _TRY_AGAIN
+            if first:
+                self._tell(self.trouble)
             return False
-        if self.trouble:
+        if self.why:
             lost, self._told = self.lost - self._told, self.lost
             left = f", {lost} records were lost" if lost else ", nothing was lost"
             self._tell(f"tape {self.folder}: the disk takes records again{left}")
         self._mended = self._mended or self._hole
-        self.trouble, self._retry, self._hole = "", 0, False
+        self.why, self._retry, self._hole = "", 0, False
         return True
 
     def close(self) -> bool:

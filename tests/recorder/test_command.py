@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -14,10 +16,12 @@ import pytest
 
 from mdslib.cli import run
 from mdslib.clock import wall_ns
+from mdslib.errors import TapeError
+from mdslib.recorder.claim import claimed
 from mdslib.recorder.status import read_status, write_status
 from mdslib.sim.venues.server import VenueServer
 from mdslib.store.tapefile import writer_of
-from tests.recorder.conftest import decoded, same, tape_of
+from tests.recorder.conftest import decoded, plan, same, tape_of
 from tests.venue_servers import PATIENCE, running, until
 
 PAIRS = ["XBT/USD", "ETH/USD"]
@@ -92,14 +96,51 @@ def test_a_process_for_each_pair_writes_a_tape_for_each(out: Path, recorders: Re
         assert same(records[-20:], ours[-20:])
 
 
-def test_a_second_recorder_of_a_tape_is_told_who_has_it(out: Path, recorders: Recorders) -> None:
-    with running(VenueServer.of_made("kraken", PAIRS, 1_000, speed=0.01)) as venue:
-        words = (*FEEDS, "--mode", "light", "--out", str(out), "--url", f"kraken={venue.url}")
-        first = recorders.start(*words)
-        until(lambda: size_of(out) > 10_000)
-        recorders.start(*words)
-        until(lambda: "must have one writer" in recorders.told)
-        assert f"process {first.pid} writes it now" in recorders.told
+@pytest.mark.parametrize("alone", [[], ["--process-per-pair"]], ids=["one process", "a process per pair"])
+def test_a_second_recorder_of_a_pair_is_refused_before_it_connects(
+    out: Path, capsys: pytest.CaptureFixture[str], alone: list[str]
+) -> None:
+    with claimed(plan(out, *FEEDS)):
+        assert run(["record", FEEDS[1], "--out", str(out), *alone]) == 2
+    err = capsys.readouterr().err
+    assert f"the tapes of kraken in {out} must have one recorder, and process {os.getpid()} writes them now" in err
+    assert err.count("\n") == 1
+
+
+def test_processes_share_a_venue_and_each_has_its_pair(out: Path) -> None:
+    one, two = plan(out, *FEEDS).of_each()
+    with claimed(one), claimed(two), claimed(plan(out, "coinbase:BTC-USD")):
+        for other in (plan(out, FEEDS[0]), one):
+            with pytest.raises(TapeError, match="must have one recorder"), claimed(other):
+                pass
+    with claimed(plan(out, *FEEDS)):
+        pass
+
+
+@pytest.mark.parametrize("alone", [[], ["--process-per-pair"]], ids=["one process", "a process per pair"])
+@pytest.mark.parametrize("place", ["a file", "below a file", "/proc/x", "a venue's folder is a file"])
+def test_a_folder_that_can_not_be_written_is_refused_before_anything_is_connected(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str, alone: list[str]
+) -> None:
+    (tmp_path / "a file").touch()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "kraken").touch()
+    places = {"below a file": "a file/x", "a venue's folder is a file": "folder"}
+    out = tmp_path / places.get(place, place)
+    assert run(["record", FEEDS[0], "--out", str(out), *alone]) == 2
+    err = capsys.readouterr().err
+    assert f"what is recorded goes to {out}, which must be a folder that can be written, received " in err
+    assert err.count("\n") == 1
+
+
+def test_a_full_disk_is_no_reason_to_refuse(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    monkeypatch.setattr(Path, "unlink", full)
+    with claimed(plan(out, *FEEDS)):
+        assert out.is_dir()
 
 
 def feed(name: str, **more: object) -> dict[str, object]:

@@ -197,7 +197,10 @@ def test_what_can_not_be_written_at_the_end_is_an_error_that_counts_it(
         raise RecordError("tape x: no space.")
 
     monkeypatch.setattr(TapeWriter, "append", full)
-    with running(made()) as venue, pytest.raises(RecordError, match=r"\d+ records could not be written and are lost"):
+    with (
+        running(made()) as venue,
+        pytest.raises(RecordError, match=r"\d+ records could not be written and are lost: tape x: no space$"),
+    ):
         Run(plan(out, *COINBASE, mode=Mode.LIGHT, urls={"coinbase": venue.url})).until(lambda: venue.sent)
 
 

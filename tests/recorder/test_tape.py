@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mdslib.errors import RecordError
+from mdslib.errors import RecordError, TapeError
 from mdslib.events import RECORD, Kind
 from mdslib.protocols import Records
 from mdslib.recorder import tape as tape_module
@@ -53,6 +53,38 @@ def trades(*times: int) -> Records:
     records = np.zeros(len(times), RECORD)
     records["kind"], records["ts_init"], records["ts_event"] = int(Kind.TRADE), times, times
     return records
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            RecordError("tape x: 2 records could not be written (full). Free space, then start the run again."),
+            "tape x: 2 records could not be written (full). Free space and leave this process running: it is tried "
+            "again every second, and 2 records wait in memory, which a restart would lose.",
+        ),
+        (
+            TapeError("tape x must have one writer, and process 7 writes it now; stop that run first"),
+            "stop that run first. Leave this process running: it is tried again every second, and 2 records wait",
+        ),
+    ],
+    ids=["full", "another writer"],
+)
+def test_who_waits_for_a_disk_goes_on_by_itself_and_says_what_a_restart_would_lose(
+    out: Path, monkeypatch: pytest.MonkeyPatch, error: TapeError, said: str
+) -> None:
+    def refusing(self: TapeWriter, records: Any, sides: Any = ()) -> int:
+        raise error
+
+    monkeypatch.setattr(TapeWriter, "append", refusing)
+    told: list[str] = []
+    kept = tape(out, told.append)
+    kept.add(DAY_NUMBER, trades(NOON, NOON + 1))
+    assert not kept.flush(now=True)
+    assert not kept.flush(now=True)
+    assert told == [kept.trouble]
+    assert said in kept.trouble
+    assert "then start" not in kept.trouble
 
 
 def test_what_memory_can_not_hold_is_a_gap_where_it_would_have_been(out: Path, disk: Disk) -> None:
