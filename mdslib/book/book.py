@@ -38,6 +38,14 @@ class Top(NamedTuple):
     ask_size: Ints
 
 
+class OffGrid(DataError):
+    """A price that is no whole number of ticks; `row` is its record, the first that was not applied."""
+
+    def __init__(self, text: str, row: int) -> None:
+        super().__init__(text)
+        self.row = row
+
+
 class OrderBook:
     """An order book: the size at every price, best bid and ask known after every change.
 
@@ -174,7 +182,7 @@ class OrderBook:
         Raises
         ------
         DataError
-            If a price is off the grid or a size negative; what came before it stays applied.
+            If a price is off the grid (`OffGrid`) or a size negative; what came before it stays applied.
         """
         before = self.applied
         records = as_records(records)
@@ -184,7 +192,7 @@ class OrderBook:
             if why == kernels.FULL:
                 self.levels = kernels.make_room(self.levels)
             elif why == OFF_GRID:
-                raise self._off_grid(record["f0"].item())
+                raise OffGrid(str(self._off_grid(record["f0"].item())), row)
             else:
                 raise _bad_size(record["f0"].item(), record["i0"].item())
             row, why = self._apply_from(records, row)

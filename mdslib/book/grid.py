@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from mdslib.book.book import Floats, OrderBook
+from mdslib.book.book import Floats, OffGrid, OrderBook
 from mdslib.book.replay import NEAR
 from mdslib.events import BookFlag, Kind
 from mdslib.protocols import Records
@@ -33,6 +33,41 @@ def on_grid(book: OrderBook | None, records: Records) -> OrderBook:
     if places > round(-math.log10(book.tick)):
         book.refine(_step(places))
     return book
+
+
+def apply_on_grid(book: OrderBook | None, records: Records) -> OrderBook:
+    """Apply records of one instrument to its book, made finer where a price asks for it; return the book.
+
+    Parameters
+    ----------
+    book : OrderBook or None
+        None makes one.
+    records : array of RECORD
+        In the tape's order.
+
+    Raises
+    ------
+    DataError
+        If a price is on no grid that can be, or a size negative; what came before it stays applied.
+
+    Examples
+    --------
+    >>> from mdslib.events import RECORD
+    >>> records = np.zeros(2, RECORD)
+    >>> records["kind"], records["f0"], records["i0"] = int(Kind.BOOK_DELTA), (10.0, 10.25), 1
+    >>> apply_on_grid(OrderBook(1.0), records)
+    OrderBook(2 bids up to 10.25, 0 asks from nan)
+    """
+    made = on_grid(None, records) if book is None else book
+    while True:
+        try:
+            made.apply(records)
+        except OffGrid as error:
+            tick, records = made.tick, records[error.row :]
+            if on_grid(made, records).tick == tick:
+                raise
+        else:
+            return made
 
 
 def decimal_places(prices: Floats, least: int = 0) -> int:

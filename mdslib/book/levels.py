@@ -245,18 +245,44 @@ def _set_far(book: Levels, side: int, key: int, size: int) -> int:
         return DONE
     if size == 0:
         return DONE
-    before = low - state[side, HEAD]
-    if not _has_room(book, side, 1):
+    head = state[side, HEAD]
+    if tail - head == keys.shape[1]:
         return FULL
-    low = state[side, HEAD] + before
-    tail = state[side, TAIL]
-    for i in range(tail, low, -1):
-        keys[side, i] = keys[side, i - 1]
-        sizes[side, i] = sizes[side, i - 1]
+    # The levels that are fewer make way: an image that comes best level first inserts every one at the front.
+    if (head == 0 and low < tail // 2) or tail == keys.shape[1]:
+        low += _to_the_middle(book, side)
+        head = state[side, HEAD]
+        tail = state[side, TAIL]
+    if head > 0 and low - head < (tail - head) // 2:
+        low -= 1
+        state[side, HEAD] = head - 1
+        for i in range(head, low + 1):
+            keys[side, i - 1] = keys[side, i]
+            sizes[side, i - 1] = sizes[side, i]
+    else:
+        state[side, TAIL] = tail + 1
+        for i in range(tail, low, -1):
+            keys[side, i] = keys[side, i - 1]
+            sizes[side, i] = sizes[side, i - 1]
     keys[side, low] = key
     sizes[side, low] = size
-    state[side, TAIL] = tail + 1
     return DONE
+
+
+@jit_quiet
+def _to_the_middle(book: Levels, side: int) -> int:
+    """Move the far levels to the middle of their arrays; return by how many places."""
+    state = book.state
+    head = state[side, HEAD]
+    count = state[side, TAIL] - head
+    begin = (book.far_key.shape[1] - count) // 2
+    for back in range(count):
+        i = back if begin < head else count - 1 - back
+        book.far_key[side, begin + i] = book.far_key[side, head + i]
+        book.far_size[side, begin + i] = book.far_size[side, head + i]
+    state[side, HEAD] = begin
+    state[side, TAIL] = begin + count
+    return int(begin - head)
 
 
 @jit

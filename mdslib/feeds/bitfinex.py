@@ -13,16 +13,21 @@ from zlib import crc32
 
 import msgspec
 
+from mdslib.feeds.account import Outcome
+from mdslib.feeds.form import Form, FormReader
+from mdslib.feeds.form_scan import NUMBER, ON, PLACE
 from mdslib.feeds.pairs import Pairs
 from mdslib.feeds.recent import Recent
-from mdslib.feeds.venue import Level, Outcome, VenueDecoder, dumps
+from mdslib.feeds.venue import Level, VenueDecoder, dumps
 from mdslib.feeds.wire_book import WireBook
+from mdslib.feeds.wire_levels import BITFINEX
 
 TIMESTAMP, SEQ_ALL, OB_CHECKSUM = 32768, 65536, 131072  # flags of `conf`
 _CHECKED = 25  # levels of a side that the checksum covers
 _RECONNECT, _PAUSE, _RESUME = 20051, 20060, 20061
 _CONTROL = ("conf", "pong", "unsubscribed")
 _MS = 1_000_000
+_ROW = "[<price>,<count>,<amount>]"
 
 # Numbers with a point or an exponent stay text: a checksum is over the wire's own digits.
 _loads = msgspec.json.Decoder(float_hook=str).decode
@@ -39,6 +44,12 @@ class _Channel:
     book: WireBook | None = None
     broken: bool = False
     seen: Recent[int] = field(default_factory=Recent)
+
+
+def _forms(flags: int) -> tuple[Form, ...]:
+    """Return the forms of book messages under these flags of `conf`."""
+    end = ("," + "<sequence>" if flags & SEQ_ALL else "") + (",<ms>" if flags & TIMESTAMP else "") + "]"
+    return Form(f"[<channel>,<row>{_ROW}{end}"), Form(f"[<channel>,[<rows>{_ROW}</rows>]{end}", image=True)
 
 
 class BitfinexDecoder(VenueDecoder):
@@ -59,6 +70,7 @@ class BitfinexDecoder(VenueDecoder):
     """
 
     venue = "bitfinex"
+    forms = _forms(0)
 
     def __init__(self, pairs: Pairs | None = None) -> None:
         super().__init__(pairs)
@@ -84,6 +96,7 @@ class BitfinexDecoder(VenueDecoder):
             return self._ignore(f"event {event} is not known")
         if event == "conf" and message.get("status") == "OK":
             self._flags = int(message.get("flags", 0))
+            self._use_forms(_forms(self._flags))
         if event == "unsubscribed":
             channel = self._channels.pop(int(message["chanId"]), None)
             self._frame.pair = channel.pair if channel else ""
@@ -93,7 +106,10 @@ class BitfinexDecoder(VenueDecoder):
         pair = self._frame.pair = message.get("symbol") or message.get("key") or ""
         keys = ("channel", "symbol", "key", "prec", "freq", "len")
         request = {key: message[key] for key in keys if key in message}
-        self._channels[int(message["chanId"])] = _Channel(message["channel"], pair, message.get("prec", ""), request)
+        number = int(message["chanId"])
+        self._channels[number] = _Channel(message["channel"], pair, message.get("prec", ""), request)
+        if isinstance(pair, str):
+            self._know(number, pair)
         return self._control("subscribed")
 
     def _info(self, message: dict[str, Any]) -> Outcome:
@@ -133,7 +149,7 @@ class BitfinexDecoder(VenueDecoder):
             return self._ignore("book R0, of single orders, is not read")
         if payload == "cs":
             return self._check(channel, int(message[2]))
-        return self._levels(channel, payload, self._time(message))
+        return self._levels(message[0], channel, payload, self._time(message))
 
     def _check_sequence(self, message: list[Any]) -> None:
         if not self._flags & SEQ_ALL:
@@ -149,7 +165,7 @@ class BitfinexDecoder(VenueDecoder):
     def _time(self, message: list[Any]) -> int:
         return int(message[-1]) * _MS if self._flags & TIMESTAMP else self._frame.ts_init
 
-    def _levels(self, channel: _Channel, payload: list[Any], time: int) -> Outcome:
+    def _levels(self, number: int, channel: _Channel, payload: list[Any], time: int) -> Outcome:
         now = self._frame
         if channel.broken:
             return self._ignore("book update before its snapshot")
@@ -158,8 +174,28 @@ class BitfinexDecoder(VenueDecoder):
             channel.book = WireBook()
         rows = payload if snapshot or isinstance(payload[0], list) else [payload]
         now.name = "book snapshot" if snapshot else "book update"
+        self._know(number, channel.pair)
         self._book([self._level(channel.book, row) for row in rows], time, snapshot=snapshot)
         return Outcome.DECODED
+
+    def _formed(self, reader: FormReader, data: bytes, ts_init: int) -> bool:
+        found = reader.found
+        channel = self._channels.get(found[ON])
+        if channel is None or channel.name != "book" or channel.precision == "R0" or channel.broken:
+            return False
+        if channel.pair != self.pairs.symbols[found[PLACE]] or bool(reader.first) != (channel.book is None):
+            return False
+        if self._flags & SEQ_ALL and found[NUMBER] != self._sequence + 1:
+            return False
+        book = WireBook() if channel.book is None else channel.book
+        rows = book.keep(data, reader, BITFINEX)
+        if rows < 0:
+            return False
+        channel.book = book
+        if self._flags & SEQ_ALL:
+            self._sequence += 1
+        self._keep(reader, channel.pair, "book snapshot" if reader.first else "book update", rows)
+        return True
 
     def _level(self, book: WireBook, row: list[Any]) -> Level:
         """Put one row, ``[price, count, amount]``, into the book: count 0 deletes, the amount's sign is the side."""

@@ -12,13 +12,30 @@ from typing import Any
 
 import msgspec
 
+from mdslib.feeds.account import Outcome
+from mdslib.feeds.form import Form, FormReader
+from mdslib.feeds.form_scan import PLACE, ROWS_FOUND
 from mdslib.feeds.pairs import Pairs
 from mdslib.feeds.recent import Recent
 from mdslib.feeds.rfc3339 import to_ns
-from mdslib.feeds.venue import Level, Outcome, VenueDecoder, dumps
+from mdslib.feeds.venue import Level, VenueDecoder, dumps
 
 _SIDES = {"Buy": 0, "Sell": 1}
 _BOOKS = ("orderBookL2", "orderBookL2_25")
+_ACTIONS = ("update", "insert", "delete")
+_SIZES = {
+    "update": ',"size":<size><if>,"price":<price></if>',
+    "insert": ',"size":<size>,"price":<price>',
+    "delete": '<if>,"size":<skip></if><if>,"price":<price></if>',
+}
+_FORM = (
+    '{"table":"orderBookL2<if>_25</if>","action":"%s",%s"data":[<rows>{"symbol":"<pair>","id":<id>,'
+    '"side":"<side:Buy|Sell>"%s<if>,"timestamp":"<time>"</if><if>,"transactTime":"<word>"</if>}</rows>]}'
+)
+_HEAD = (
+    '<if>"keys":["symbol","id","side"],"types":{<flat>},</if><if>"foreignKeys":{<flat>},</if>'
+    '<if>"attributes":{<flat>},</if>"filter":{"symbol":"<pair>"},'
+)
 _LETTERS = {"Buy": "b", "Sell": "s"}
 
 _loads = msgspec.json.Decoder(float_hook=str).decode
@@ -42,6 +59,10 @@ class BitmexDecoder(VenueDecoder):
     """
 
     venue = "bitmex"
+    forms = (
+        *(Form(_FORM % (action, "", _SIZES[action])) for action in _ACTIONS),
+        Form(_FORM % ("partial", _HEAD, _SIZES["insert"]), image=True),
+    )
 
     def __init__(self, pairs: Pairs | None = None) -> None:
         super().__init__(pairs)
@@ -121,6 +142,42 @@ class BitmexDecoder(VenueDecoder):
             return self._ignore(f"book {action} of unknown levels")
         self._book(levels, self._latest(rows))
         return Outcome.DECODED
+
+    def _formed(self, reader: FormReader, data: bytes, ts_init: int) -> bool:
+        """Take in rows that change known levels or insert new ones; what moves a level is left to `_changes`."""
+        pair, rows = self.pairs.symbols[reader.found[PLACE]], reader.found[ROWS_FOUND]
+        book, block = self._books.get(pair), reader.block[reader.first : rows]
+        ids, sides, prices = (block[name].tolist() for name in ("seq", "flag", "f0"))
+        if reader.first:
+            table = "orderBookL2_25" if data.startswith(b'{"table":"orderBookL2_25"') else "orderBookL2"
+            levels = [(side & 1, price) for side, price in zip(sides, prices, strict=True)]
+            self._books[pair] = dict(zip(ids, levels, strict=True))
+            self._tables[pair] = table
+            block["seq"] = 0
+            self._keep(reader, pair, "book partial", rows)
+            return True
+        action = _ACTIONS[reader.form]
+        if book is None or (rows > 1 and len(set(ids)) < rows):
+            return False
+        if action == "insert":
+            news = [(side & 1, price) for side, price in zip(sides, prices, strict=True)]
+            if any(book.get(number, new) != new for number, new in zip(ids, news, strict=True)):
+                return False
+            book.update(zip(ids, news, strict=True))
+        else:
+            olds = [book.get(number) for number in ids]
+            for row, old in enumerate(olds):
+                price = prices[row]
+                if old is None or old[0] != sides[row] & 1 or (price == price and price != old[1]):
+                    return False
+                prices[row] = old[1]
+            block["f0"] = prices
+            if action == "delete":
+                for number in ids:
+                    del book[number]
+        block["seq"] = 0
+        self._keep(reader, pair, f"book {action}", rows)
+        return True
 
     def _change(self, book: dict[int, tuple[int, float]], action: str, row: dict[str, Any]) -> list[Level] | None:
         """Return what one row does to the book, or None if its level is not known."""

@@ -13,16 +13,23 @@ from typing import Any
 
 import msgspec
 
+from mdslib.feeds.account import Outcome
 from mdslib.feeds.coinbase_orders import Orders
+from mdslib.feeds.form import Form, FormReader
+from mdslib.feeds.form_scan import PLACE, ROWS_FOUND
 from mdslib.feeds.pairs import Pairs
 from mdslib.feeds.rfc3339 import to_ns
-from mdslib.feeds.venue import Level, Outcome, VenueDecoder, dumps
+from mdslib.feeds.venue import Level, VenueDecoder, dumps
 from mdslib.protocols import Records
 
 _TAKER = {"sell": "b", "buy": "s"}  # by the maker's side
 _SIDES = {"buy": 0, "sell": 1}
 _CONTROL = ("subscriptions", "status")
 _ORDERS = frozenset({"received", "open", "done", "change", "activate"})
+
+_ROWS = '[<rows>["<price>","<size>"]</rows>]'
+_BIDS, _ASKS = f'"bids":<bid>{_ROWS}', f'"asks":<ask>{_ROWS}'
+_END = '<if>,"time":"<time>"</if>}'
 
 _ORDERS_URL = re.compile(r"/products/([^/]+)/book\?level=3")
 
@@ -46,6 +53,14 @@ class CoinbaseDecoder(VenueDecoder):
     """
 
     venue = "coinbase"
+    forms = (
+        Form(
+            '{"type":"l2update","product_id":"<pair>","changes":[<rows>["<side:buy|sell>","<price>","<size>"]</rows>],'
+            '"time":"<time>"}'
+        ),
+        Form(f'{{"type":"snapshot","product_id":"<pair>",{_ASKS},{_BIDS}{_END}', image=True),
+        Form(f'{{"type":"snapshot","product_id":"<pair>",{_BIDS},{_ASKS}{_END}', image=True),
+    )
 
     def __init__(self, pairs: Pairs | None = None) -> None:
         super().__init__(pairs)
@@ -79,12 +94,22 @@ class CoinbaseDecoder(VenueDecoder):
     # ------------------------------------------------------------ level 2
 
     def _snapshot(self, message: dict[str, Any]) -> Outcome:
-        rows = [(0, row) for row in message["bids"]] + [(1, row) for row in message["asks"]]
-        levels = [Level(side, float(price), self._lots(size)) for side, (price, size, *_) in rows]
+        sides = {"bids": message["bids"], "asks": message["asks"]}
+        rows = [(key == "asks", row) for key in message if key in sides for row in sides[key]]
+        levels = [Level(int(side), float(price), self._lots(size)) for side, (price, size, *_) in rows]
         time = to_ns(message["time"]) if "time" in message else self._frame.ts_init
         self._book(levels, time, snapshot=True)
         self._known.add(self._frame.pair)
         return Outcome.DECODED
+
+    def _formed(self, reader: FormReader, data: bytes, ts_init: int) -> bool:
+        pair = self.pairs.symbols[reader.found[PLACE]]
+        if reader.first:
+            self._known.add(pair)
+        elif pair not in self._known:
+            return False
+        self._keep(reader, pair, "book snapshot" if reader.first else "book update", reader.found[ROWS_FOUND])
+        return True
 
     def _update(self, message: dict[str, Any]) -> Outcome:
         if self._frame.pair not in self._known:

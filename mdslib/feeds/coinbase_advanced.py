@@ -10,13 +10,19 @@ from typing import Any
 
 import msgspec
 
+from mdslib.feeds.account import Outcome
+from mdslib.feeds.form import Form, FormReader
+from mdslib.feeds.form_scan import NUMBER, PLACE, ROWS_FOUND
 from mdslib.feeds.pairs import Pairs
 from mdslib.feeds.recent import Recent
 from mdslib.feeds.rfc3339 import to_ns
-from mdslib.feeds.venue import Level, Outcome, VenueDecoder, dumps
+from mdslib.feeds.venue import Level, VenueDecoder, dumps
 
 _SIDES = {"bid": 0, "offer": 1}
 _CONTROL = ("heartbeats", "subscriptions")
+_ROW = '{"side":"<side:bid|offer>","event_time":"<word>","price_level":"<price>","new_quantity":"<size>"}'
+_HEAD = '{"channel":"l2_data","client_id":"<word>","timestamp":"<time>","sequence_num":<sequence>,"events":[{"type":'
+_TAIL = f',"product_id":"<pair>","updates":[<rows>{_ROW}</rows>]}}]}}'
 
 
 class AdvancedDecoder(VenueDecoder):
@@ -35,6 +41,7 @@ class AdvancedDecoder(VenueDecoder):
     """
 
     venue = "coinbase"
+    forms = Form(f'{_HEAD}"update"{_TAIL}'), Form(f'{_HEAD}"snapshot"{_TAIL}', image=True)
 
     def __init__(self, pairs: Pairs | None = None) -> None:
         super().__init__(pairs)
@@ -71,6 +78,15 @@ class AdvancedDecoder(VenueDecoder):
         self._frame.tally.sequence_gaps += 1
         for pair in sorted(self._known):
             self._distrust(f"sequence: {expected} must follow, received {number}", pair)
+
+    def _formed(self, reader: FormReader, data: bytes, ts_init: int) -> bool:
+        pair, number = self.pairs.symbols[reader.found[PLACE]], reader.found[NUMBER]
+        if not (reader.first or pair in self._known) or self._sequence not in (None, number - 1):
+            return False
+        self._known.add(pair)
+        self._sequence = number
+        self._keep(reader, pair, "book snapshot" if reader.first else "book update", reader.found[ROWS_FOUND])
+        return True
 
     def _levels(self, event: dict[str, Any], time: int) -> Outcome:
         now = self._frame

@@ -12,12 +12,18 @@ from zlib import crc32
 
 import msgspec
 
+from mdslib.feeds.account import Outcome
 from mdslib.feeds.digits import whole
-from mdslib.feeds.venue import Level, Outcome, VenueDecoder, dumps
+from mdslib.feeds.form import Form, FormReader
+from mdslib.feeds.form_scan import CHECK, LEVELS, OURS, PLACE
+from mdslib.feeds.venue import Level, VenueDecoder, dumps
 from mdslib.feeds.wire_book import WireBook
+from mdslib.feeds.wire_levels import KRAKEN
 
 _CHECKED = 10  # levels of a side that the checksum covers, whatever the depth
 _SIDES = {"b": 0, "a": 1, "bs": 0, "as": 1}
+_ROWS = '[<rows>["<price>","<size>","<seconds>"<if>,"r"</if>]</rows>]'
+_END = '},"book-<depth>","<pair>"]'
 
 
 class KrakenDecoder(VenueDecoder):
@@ -33,6 +39,12 @@ class KrakenDecoder(VenueDecoder):
     """
 
     venue = "kraken"
+    forms = (
+        Form(f'[<skip>,{{<bid>"b":{_ROWS},"c":"<checksum>"{_END}'),
+        Form(f'[<skip>,{{<ask>"a":{_ROWS},"c":"<checksum>"{_END}'),
+        Form(f'[<skip>,{{<ask>"a":{_ROWS}}},{{<bid>"b":{_ROWS},"c":"<checksum>"{_END}'),
+        Form(f'[<skip>,{{<ask>"as":{_ROWS},<bid>"bs":{_ROWS}{_END}', image=True),
+    )
 
     def __init__(self, pairs: Any = None) -> None:
         super().__init__(pairs)
@@ -94,6 +106,24 @@ class KrakenDecoder(VenueDecoder):
         if checksum is not None:
             self._check(book, checksum)
         return Outcome.DECODED
+
+    def _formed(self, reader: FormReader, data: bytes, ts_init: int) -> bool:
+        pair, depth = self.pairs.symbols[reader.found[PLACE]], reader.found[LEVELS]
+        book = WireBook() if reader.first else self._books.get(pair)
+        if book is None or depth == 0:
+            return False
+        rows = book.keep(data, reader, KRAKEN, depth=depth)
+        if rows < 0:
+            return False
+        if reader.first:
+            self._books[pair], self._depths[pair] = book, depth
+            self._keep(reader, pair, "book snapshot", rows)
+            return True
+        sent, ours = reader.found[CHECK], reader.found[OURS]
+        self._keep(reader, pair, "book update", rows, ours == sent)
+        if ours != sent:
+            self.distrust(pair, f"the book's checksum must be {sent}, ours is {ours}", ts_init)
+        return True
 
     def _levels(self, book: WireBook, side: int, rows: list[list[str]], levels: list[Level]) -> int:
         """Put one side's rows into the book and `levels`; return the latest of their times."""

@@ -11,16 +11,23 @@ from typing import Any
 
 import msgspec
 
+from mdslib.feeds.account import Outcome
 from mdslib.feeds.digits import whole
+from mdslib.feeds.form import Form, FormReader
+from mdslib.feeds.form_scan import CHECK, OURS, PLACE
 from mdslib.feeds.kraken import checksum, digits
 from mdslib.feeds.pairs import Pairs
 from mdslib.feeds.rfc3339 import to_ns
-from mdslib.feeds.venue import Level, Outcome, VenueDecoder, dumps
+from mdslib.feeds.venue import Level, VenueDecoder, dumps
 from mdslib.feeds.wire_book import WireBook
+from mdslib.feeds.wire_levels import AS_SENT, KRAKEN
 
 _DEPTH = 10  # levels a side, where no answer to a subscription said another depth
 _REPLIES = ("pong", "subscribe", "unsubscribe")
 _READ = ("book", "trade", "ticker")
+_ROWS = '[<rows>{"price":<price>,"qty":<size>}</rows>]'
+_LEVELS = f'"bids":<bid>{_ROWS},"asks":<ask>{_ROWS}'
+_ITEM = f'{{"symbol":"<pair>",{_LEVELS},"checksum":<checksum><if>,"timestamp":"<time>"</if>}}'
 
 # Numbers with a point or an exponent stay text: a checksum is over the wire's own digits.
 _loads = msgspec.json.Decoder(float_hook=str).decode
@@ -43,6 +50,11 @@ class KrakenV2Decoder(VenueDecoder):
     """
 
     venue = "kraken"
+
+    forms = (
+        Form(f'{{"channel":"book","type":"update","data":[{_ITEM}]}}'),
+        Form(f'{{"channel":"book","type":"snapshot","data":[{_ITEM}]}}', image=True),
+    )
 
     def __init__(self, pairs: Pairs | None = None) -> None:
         super().__init__(pairs)
@@ -114,6 +126,23 @@ class KrakenV2Decoder(VenueDecoder):
         if sent is not None:
             self._check(book, sent)
         return Outcome.DECODED
+
+    def _formed(self, reader: FormReader, data: bytes, ts_init: int) -> bool:
+        pair = self.pairs.symbols[reader.found[PLACE]]
+        book = WireBook() if reader.first else self._books.get(pair)
+        depth = self._depths.get(pair, _DEPTH)
+        if book is None or depth < 1:
+            return False
+        precision = self._precisions.get(pair, (AS_SENT, AS_SENT))
+        rows = book.keep(data, reader, KRAKEN, depth=depth, precision=precision)
+        if rows < 0:
+            return False
+        self._books[pair] = book
+        sent, ours = reader.found[CHECK], reader.found[OURS]
+        self._keep(reader, pair, "book snapshot" if reader.first else "book update", rows, ours == sent)
+        if ours != sent:
+            self.distrust(pair, f"the book's checksum must be {sent}, ours is {ours}", ts_init)
+        return True
 
     def _level(self, book: WireBook, side: int, row: dict[str, Any]) -> Level:
         price_text, size_text = str(row["price"]), str(row["qty"])

@@ -40,6 +40,10 @@ class Pairs:
         place = self._places.get(symbol)
         return self._add(symbol) if place is None and self._grows else place
 
+    def find(self, symbol: str) -> int | None:
+        """Return the pair's place if it has one; unlike `place` this never gives it one."""
+        return self._places.get(symbol)
+
     def exponent(self, symbol: str, default: int) -> int:
         """Return the decimal places of the pair's lot."""
         return self._exponents.get(symbol, default)

@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 
 from mdslib.book import OrderBook
-from mdslib.book.grid import on_grid
+from mdslib.book.grid import apply_on_grid
 from mdslib.errors import ConfigError, DataError, did_you_mean
 from mdslib.events import RECORD, Kind
+from mdslib.feeds.account import Tally, add
 from mdslib.feeds.capture import Line, What, capture_files, protocol_of, read_capture
 from mdslib.feeds.pairs import Pairs
-from mdslib.feeds.venue import Tally, VenueDecoder, add
+from mdslib.feeds.venue import VenueDecoder
 from mdslib.protocols import Records
 
 _DECODERS = {
@@ -245,10 +246,9 @@ class _Replay:
         """Bring the pair's book up to date, and hold the venue's own best prices against it."""
         kinds = records["kind"]
         if (kinds == Kind.BOOK_DELTA).any():
-            book = report.book = on_grid(report.book, records)
-            before = book.times_crossed
-            book.apply(records)
-            report.crossed += book.times_crossed - before
+            before = 0 if report.book is None else report.book.times_crossed
+            report.book = apply_on_grid(report.book, records)
+            report.crossed += report.book.times_crossed - before
         quotes = records[kinds == Kind.QUOTE]
         if report.book is not None and len(quotes):
             bid, ask = quotes[-1]["f0"], quotes[-1]["f1"]

@@ -13,8 +13,6 @@ import struct
 from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from enum import Enum
 from typing import Any, ClassVar, NamedTuple
 
 import msgspec
@@ -22,12 +20,14 @@ import numpy as np
 
 from mdslib.errors import DataError
 from mdslib.events import RECORD, BookFlag, Kind, pack_conditions
+from mdslib.feeds.account import CONNECTION, Frame, Outcome, Resync, Tally, Unread
 from mdslib.feeds.digits import whole
+from mdslib.feeds.form import Form, FormReader
+from mdslib.feeds.form_scan import AT, PLACE
 from mdslib.feeds.pairs import Pairs, places_of
 from mdslib.instruments import CRYPTO_LOTS
 from mdslib.protocols import Records
 
-CONNECTION = "connection"  # the account of messages that belong to no pair
 _PACK = struct.Struct("<qqqBBHIdddddqqII").pack
 assert struct.calcsize("<qqqBBHIdddddqqII") == RECORD.itemsize
 _FLAG_AT, _CODE_AT = RECORD.fields["flag"][1], RECORD.fields["code"][1]  # type: ignore[index]
@@ -50,58 +50,6 @@ _NONSENSE = (
 )
 
 
-class Outcome(Enum):
-    """How a message ended."""
-
-    DECODED = "decoded"
-    CONTROL = "control"
-    IGNORED = "ignored"
-
-
-class Resync(NamedTuple):
-    """A pair whose book must be subscribed anew, and the messages to send for it.
-
-    The pair ``connection``, with nothing to send, asks to connect anew.
-    """
-
-    pair: str
-    why: str
-    send: tuple[str, ...]
-
-
-class Unread(NamedTuple):
-    """An ignored message: its pair, why, and its text."""
-
-    pair: str
-    why: str
-    text: str
-
-
-@dataclass
-class Tally:
-    """The account of one pair, or of the messages that belong to no pair.
-
-    `messages` is always ``decoded + control + ignored``; `names` counts messages by what they were. `snapshots` and
-    `deltas` count messages, `levels` what they set; `trades` and `old_trades` count trades.
-    """
-
-    messages: int = 0
-    decoded: int = 0
-    control: int = 0
-    ignored: int = 0
-    snapshots: int = 0
-    deltas: int = 0
-    levels: int = 0
-    trades: int = 0
-    old_trades: int = 0
-    repeated_trades: int = 0
-    quotes: int = 0
-    checksums_ok: int = 0
-    checksums_bad: int = 0
-    sequence_gaps: int = 0
-    names: Counter[str] = field(default_factory=Counter)
-
-
 class Level(NamedTuple):
     """One level of a book message: side 0 is bids, 1 asks; `size` in lots, 0 deletes."""
 
@@ -109,71 +57,6 @@ class Level(NamedTuple):
     price: float
     size: int
     orders: float = math.nan
-
-
-class Frame:
-    """One message while it is read.
-
-    Counts go straight into the accounts of its pairs, and records to the end of `rows`; `undo` takes both back.
-    """
-
-    __slots__ = ("_before", "_mark", "_more", "_totals", "name", "pair", "place", "places", "rows", "ts_init", "why")
-
-    def __init__(self, totals: dict[str, Tally], rows: list[bytes]) -> None:
-        self._totals, self.rows = totals, rows
-        self._before: dict[str, dict[str, Any]] = {}
-        self._more: list[tuple[Tally, str, int]] = []
-        self.places = 8  # decimal places of the pair's lot
-        self.begin(0)
-
-    def begin(self, ts_init: int) -> None:
-        """Begin the next message."""
-        self.ts_init = ts_init
-        self.pair, self.place, self.name, self.why = "", 0, "", ""
-        self._before.clear()
-        self._more.clear()
-        self._mark = len(self.rows)
-
-    @property
-    def tally(self) -> Tally:
-        """The account of the pair that is being read."""
-        pair = self.pair or CONNECTION
-        found = self._totals.get(pair)
-        if found is None:
-            found = self._totals[pair] = Tally()
-        if pair not in self._before:
-            self._before[pair] = vars(found).copy()
-        return found
-
-    @property
-    def first(self) -> Tally:
-        """The account that the message itself counts in: of its pair, the first if it has several."""
-        for pair in self._before:
-            return self._totals[pair]
-        return self.tally
-
-    def added(self) -> Tally:
-        """Return what the message added to the account that it counts in."""
-        for pair, before in self._before.items():
-            now = vars(self._totals[pair])
-            names = Counter({self.name: 1} | {name: number for _, name, number in self._more})
-            return Tally(**{name: now[name] - before[name] for name in now if name != "names"}, names=names)
-        return Tally()
-
-    def count(self, name: str, number: int) -> None:
-        """Count something besides the message itself, under a name."""
-        self.tally.names[name] += number
-        self._more.append((self.tally, name, number))
-
-    def undo(self) -> None:
-        """Take back what was read so far."""
-        for pair, before in self._before.items():
-            vars(self._totals[pair]).update(before)
-        for tally, name, number in self._more:
-            tally.names[name] -= number
-        self._before.clear()
-        self._more.clear()
-        del self.rows[self._mark :]
 
 
 class VenueDecoder(ABC):
@@ -197,6 +80,7 @@ class VenueDecoder(ABC):
     """
 
     venue: ClassVar[str]
+    forms: ClassVar[tuple[Form, ...]] = ()  # of the book messages that are read the fast way; without any, none is
 
     def __init__(self, pairs: Pairs | None = None) -> None:
         self.pairs = Pairs() if pairs is None else pairs
@@ -208,6 +92,9 @@ class VenueDecoder(ABC):
         self._resyncs: list[Resync] = []
         self._packed: list[bytes] = []
         self._frame = Frame(self.tallies, self._packed)
+        self._reader: FormReader | None = None
+        self._use_forms(self.forms)
+        self._quick: tuple[str, int, int, bool | None] | None = None
 
     @abstractmethod
     def _read(self, data: bytes) -> Outcome:
@@ -220,6 +107,10 @@ class VenueDecoder(ABC):
     @abstractmethod
     def _forget(self, pair: str) -> None:
         """Drop what is known of a pair's book; its deltas are ignored until the next snapshot."""
+
+    def _formed(self, reader: FormReader, data: bytes, ts_init: int) -> bool:
+        """Take in a frame of a form, which `reader` has read; False, with nothing changed, leaves it to `_read`."""
+        return False
 
     def receive(self, frame: str | bytes, ts_init: int) -> Records:
         """Return the records of one message.
@@ -243,6 +134,11 @@ class VenueDecoder(ABC):
     def feed(self, frame: str | bytes, ts_init: int) -> None:
         """Read one message as `receive` does, and keep its records until `take`: for many messages at once."""
         data = frame.encode() if isinstance(frame, str) else frame
+        reader = self._reader
+        if reader is not None and reader.read(data, ts_init) >= 0 and self._formed(reader, data, ts_init):
+            self.outcome = Outcome.DECODED
+            return
+        self._quick = None
         now = self._frame
         now.begin(ts_init)
         try:
@@ -278,7 +174,7 @@ class VenueDecoder(ABC):
 
     def _outside(self, pair: str, ts_init: int, read: Callable[[], None]) -> Records:
         """Return the records that `read` adds for a pair, outside any message; they count, but not as a message."""
-        now = self._frame
+        now, self._quick = self._frame, None
         now.begin(ts_init)
         place = self.pairs.place(pair)
         now.pair, now.place, now.places = pair, place or 0, self.pairs.exponent(pair, self.lot_places)
@@ -304,7 +200,18 @@ class VenueDecoder(ABC):
     @property
     def last(self) -> Tally:
         """What the last message added to the account of its pair, the first if it has several."""
-        return self._frame.added()
+        if self._quick is None:
+            return self._frame.added()
+        name, image, levels, good = self._quick
+        return Tally(
+            1, 1, snapshots=image, deltas=1 - image, levels=levels, checksums_ok=int(good is True),
+            checksums_bad=int(good is False), names=Counter({name: 1}),
+        )  # fmt: skip
+
+    @property
+    def fast(self) -> bool:
+        """Whether the last message was read the fast way, by its form."""
+        return self._quick is not None
 
     @property
     def asks(self) -> bool:
@@ -339,7 +246,45 @@ class VenueDecoder(ABC):
             self._ignore(f"{now.name} of a pair that is not ours")
             return False
         now.place, now.places = place, self.pairs.exponent(pair, self.lot_places)
+        self._know(pair, pair)
         return True
+
+    def _use_forms(self, forms: Sequence[Form]) -> None:
+        """Read frames of these forms the fast way, if the decoder does so at all."""
+        self._reader = FormReader(forms) if self.forms else None
+        for pair in self.pairs.symbols:
+            self._know(pair, pair)
+
+    def _know(self, name: str | int, pair: str) -> None:
+        """Read forms that name one of our pairs so: by its symbol, or by the number of a channel."""
+        place = self.pairs.find(pair)
+        if self._reader is not None and place is not None:
+            self._reader.know(name, place, self.pairs.exponent(pair, self.lot_places))
+
+    def _keep(self, reader: FormReader, pair: str, name: str, rows: int, good: bool | None = None) -> None:
+        """Add the records of a book message that the reader holds; `good` tells whether its checksum was right."""
+        place, time, image = reader.found[PLACE], reader.found[AT], reader.first
+        times = self.pairs.book_times
+        if time < times[place]:  # see `_book`
+            reader.block["ts_event"][:rows] = times[place]
+        else:
+            times[place] = time
+        self._packed.append(reader.records(rows))
+        tally = self.tallies.get(pair)
+        if tally is None:
+            tally = self.tallies[pair] = Tally()
+        tally.messages += 1
+        tally.decoded += 1
+        tally.names[name] += 1
+        tally.levels += rows - image
+        if image:
+            tally.snapshots += 1
+        else:
+            tally.deltas += 1
+        if good is not None:
+            tally.checksums_ok += good
+            tally.checksums_bad += not good
+        self._quick = name, image, rows - image, good
 
     def _ignore(self, name: str, why: str = "") -> Outcome:
         self._frame.name, self._frame.why = name, why
@@ -435,15 +380,6 @@ def _end(rows: list[bytes], checksum: int | None) -> None:
         last[_FLAG_AT] |= _CHECKSUM
         last[_CODE_AT : _CODE_AT + 4] = checksum.to_bytes(4, "little")
     rows[-1] = bytes(last)
-
-
-def add(total: Tally, part: Tally) -> None:
-    """Add `part` to `total`, in place."""
-    for name, value in vars(part).items():
-        if name == "names":
-            total.names.update(value)
-        elif value:
-            setattr(total, name, getattr(total, name) + value)
 
 
 def dumps(message: Any) -> str:

@@ -17,13 +17,14 @@ import numpy as np
 from mdslib.clock import Clock, WallClock, monotonic_ns
 from mdslib.errors import FeedError, MdsError, fault_of
 from mdslib.events import RECORD, Kind
+from mdslib.feeds.account import CONNECTION, Outcome, Resync, Tally, Unread, add
 from mdslib.feeds.backoff import Backoff
 from mdslib.feeds.connect import check_encrypted, open_async, why_closed
 from mdslib.feeds.endpoints import EVERYTHING, Channel, Endpoint
 from mdslib.feeds.lull import Lull, Quiet
 from mdslib.feeds.pairs import Pairs
 from mdslib.feeds.replay import decoder_for
-from mdslib.feeds.venue import CONNECTION, Outcome, Resync, Tally, Unread, VenueDecoder, add
+from mdslib.feeds.venue import VenueDecoder
 from mdslib.protocols import Records
 
 if TYPE_CHECKING:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from mdslib.book import OrderBook
-from mdslib.book.grid import on_grid
+from mdslib.book.grid import apply_on_grid
 from mdslib.clock import monotonic_ns
 from mdslib.errors import DataError
 from mdslib.events import RECORD, BookFlag, Kind
@@ -16,7 +17,7 @@ from mdslib.protocols import Records
 
 CROSSED_FOR = 5.0  # s that a book may stay crossed before it is asked for anew
 _DELTA, _GAP = int(Kind.BOOK_DELTA), int(Kind.GAP)
-_IMAGE = int(BookFlag.SNAPSHOT)
+_IMAGE, _CLEAR = int(BookFlag.SNAPSHOT), int(BookFlag.CLEAR)
 
 
 @dataclass
@@ -56,27 +57,35 @@ class Books:
 
     def apply(self, records: Records) -> list[tuple[int, str]]:
         """Bring the books up to date; return the places of those that can't be trusted any more, and why."""
-        mine = records[(records["kind"] == _DELTA) | (records["kind"] == _GAP)]
+        kinds = records["kind"]
+        rows = np.flatnonzero((kinds == _DELTA) | (kinds == _GAP))
+        if not len(rows):
+            return []
+        mine = records[rows[np.argsort(records["instrument"][rows], kind="stable")]]
+        # What makes a book trusted or not is rare; whether there is any is asked once for all pairs.
+        marked = bool(((mine["kind"] == _GAP) | (mine["flag"] & _CLEAR != 0)).any())
+        cuts = [0, *(np.flatnonzero(np.diff(mine["instrument"])) + 1).tolist(), len(mine)]
         wrong = []
-        for place in np.unique(mine["instrument"]).tolist():
-            why = self._one(self.kept[place], mine[mine["instrument"] == place])
+        for first, last in itertools.pairwise(cuts):
+            place = int(mine["instrument"][first])
+            why = self._one(self.kept[place], mine[first:last], marked)
             if why:
                 wrong.append((place, why))
         return wrong
 
-    def _one(self, kept: Kept, records: Records) -> str:
-        gaps = np.flatnonzero(records["kind"] == _GAP)
-        images = np.flatnonzero((records["kind"] == _DELTA) & (records["flag"] & BookFlag.CLEAR > 0))
-        if len(gaps) or len(images):
-            kept.valid = bool(len(images)) and (not len(gaps) or bool(images[-1] > gaps[-1]))
-        deltas = records[records["kind"] == _DELTA]
-        if not len(deltas):
-            return ""
-        kept.time = int(deltas["ts_event"][-1])
+    def _one(self, kept: Kept, records: Records, marked: bool) -> str:
+        if marked:
+            gaps = np.flatnonzero(records["kind"] == _GAP)
+            images = np.flatnonzero((records["kind"] == _DELTA) & (records["flag"] & _CLEAR != 0))
+            if len(gaps) or len(images):
+                kept.valid = bool(len(images)) and (not len(gaps) or bool(images[-1] > gaps[-1]))
+            records = records[records["kind"] == _DELTA]
+            if not len(records):
+                return ""
+        kept.time = int(records["ts_event"][-1])
+        before = 0 if kept.book is None else kept.book.times_crossed
         try:
-            kept.book = on_grid(kept.book, deltas)
-            before = kept.book.times_crossed
-            kept.book.apply(deltas)
+            kept.book = apply_on_grid(kept.book, records)
         except DataError as error:
             kept.valid = False
             return str(error)

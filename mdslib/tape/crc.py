@@ -62,6 +62,27 @@ def record_crc(words, at):  # type: ignore[no-untyped-def]
 
 
 @_jit
+def text_crc(text, size):  # type: ignore[no-untyped-def]
+    """Return the CRC-32 of the first `size` bytes of an array of uint8."""
+    crc = _ONES
+    whole = size - size % 8
+    for j in range(0, whole, 8):
+        crc = (
+            _T7[(crc ^ text[j]) & 255]
+            ^ _T6[((crc >> 8) ^ text[j + 1]) & 255]
+            ^ _T5[((crc >> 16) ^ text[j + 2]) & 255]
+            ^ _T4[(crc >> 24) ^ text[j + 3]]
+            ^ _T3[text[j + 4]]
+            ^ _T2[text[j + 5]]
+            ^ _T1[text[j + 6]]
+            ^ _T0[text[j + 7]]
+        )
+    for j in range(whole, size):
+        crc = _T0[(crc ^ text[j]) & 255] ^ (crc >> 8)
+    return crc ^ _ONES
+
+
+@_jit
 def stamp(words, first_seq):  # type: ignore[no-untyped-def]
     """Write sequence and CRC into every record, in place; `words` is the records seen as uint32."""
     for i in range(words.shape[0] // WORDS):

@@ -9,10 +9,10 @@ import pytest
 
 from mdslib.book import OrderBook
 from mdslib.events import BookFlag, Kind, unpack_conditions
+from mdslib.feeds.account import CONNECTION
 from mdslib.feeds.bitfinex import OB_CHECKSUM, SEQ_ALL, TIMESTAMP, BitfinexDecoder
 from mdslib.feeds.pairs import Pairs
 from mdslib.feeds.replay import replay_capture
-from mdslib.feeds.venue import CONNECTION
 
 BOOK, TRADES, PAIR = 10, 11, "tBTCUSD"
 IMAGE = "[[6000.5,2,1.25],[6000,1,2],[6001,1,-0.75],[6002.5,3,-3]]"

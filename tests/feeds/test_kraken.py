@@ -12,10 +12,10 @@ import pytest
 
 from mdslib.book import OrderBook
 from mdslib.events import BookFlag, Kind, unpack_conditions
+from mdslib.feeds.account import Resync
 from mdslib.feeds.kraken import KrakenDecoder, digits
 from mdslib.feeds.pairs import Pairs
 from mdslib.feeds.replay import replay_capture
-from mdslib.feeds.venue import Resync
 
 PAIR = "XBT/USD"
 TIME = "1534614248.123456"
