@@ -26,7 +26,8 @@ RUN = $(PY) $(if $(COVER),-m coverage run) -m pytest -q $(XDIST)
 NOTEBOOKS = $(wildcard notebooks/*.ipynb)
 FAIL_UNDER ?= 90
 # Tests whose kernels are measured by running them uncompiled as well.
-KERNELS = $(wildcard $(addprefix tests/,strategy backtesting book feeds/test_alpaca_decode.py sim/test_core.py sim/test_orders.py \
+KERNELS = $(wildcard $(addprefix tests/,strategy backtesting book feeds/test_alpaca_decode.py \
+	feeds/test_form.py feeds/test_wire_book.py sim/test_core.py sim/test_orders.py \
 	test_account.py test_risk.py test_matching.py test_stats.py test_bars.py))
 
 .DEFAULT_GOAL := help

@@ -49,7 +49,9 @@ class _Channel:
 def _forms(flags: int) -> tuple[Form, ...]:
     """Return the forms of book messages under these flags of `conf`."""
     end = ("," + "<sequence>" if flags & SEQ_ALL else "") + (",<ms>" if flags & TIMESTAMP else "") + "]"
-    return Form(f"[<channel>,<row>{_ROW}{end}"), Form(f"[<channel>,[<rows>{_ROW}</rows>]{end}", image=True)
+    return Form(f"[<channel>,<row>{_ROW}{end}"), Form(
+        f"[<channel>,[<rows>{_ROW}</rows>]{end}", image=True, name="book snapshot"
+    )
 
 
 class BitfinexDecoder(VenueDecoder):
@@ -188,13 +190,12 @@ class BitfinexDecoder(VenueDecoder):
         if self._flags & SEQ_ALL and found[NUMBER] != self._sequence + 1:
             return False
         book = WireBook() if channel.book is None else channel.book
-        rows = book.keep(data, reader, BITFINEX)
-        if rows < 0:
+        if not book.keep(data, reader, BITFINEX):
             return False
         channel.book = book
         if self._flags & SEQ_ALL:
             self._sequence += 1
-        self._keep(reader, channel.pair, "book snapshot" if reader.first else "book update", rows)
+        self._keep(reader)
         return True
 
     def _level(self, book: WireBook, row: list[Any]) -> Level:

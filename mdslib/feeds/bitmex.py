@@ -22,7 +22,6 @@ from mdslib.feeds.venue import Level, VenueDecoder, dumps
 
 _SIDES = {"Buy": 0, "Sell": 1}
 _BOOKS = ("orderBookL2", "orderBookL2_25")
-_ACTIONS = ("update", "insert", "delete")
 _SIZES = {
     "update": ',"size":<size><if>,"price":<price></if>',
     "insert": ',"size":<size>,"price":<price>',
@@ -60,8 +59,8 @@ class BitmexDecoder(VenueDecoder):
 
     venue = "bitmex"
     forms = (
-        *(Form(_FORM % (action, "", _SIZES[action])) for action in _ACTIONS),
-        Form(_FORM % ("partial", _HEAD, _SIZES["insert"]), image=True),
+        *(Form(_FORM % (action, "", sizes), name=f"book {action}") for action, sizes in _SIZES.items()),
+        Form(_FORM % ("partial", _HEAD, _SIZES["insert"]), image=True, name="book partial"),
     )
 
     def __init__(self, pairs: Pairs | None = None) -> None:
@@ -154,9 +153,9 @@ class BitmexDecoder(VenueDecoder):
             self._books[pair] = dict(zip(ids, levels, strict=True))
             self._tables[pair] = table
             block["seq"] = 0
-            self._keep(reader, pair, "book partial", rows)
+            self._keep(reader)
             return True
-        action = _ACTIONS[reader.form]
+        action = reader.form.name.removeprefix("book ")
         if book is None or (rows > 1 and len(set(ids)) < rows):
             return False
         if action == "insert":
@@ -176,7 +175,7 @@ class BitmexDecoder(VenueDecoder):
                 for number in ids:
                     del book[number]
         block["seq"] = 0
-        self._keep(reader, pair, f"book {action}", rows)
+        self._keep(reader)
         return True
 
     def _change(self, book: dict[int, tuple[int, float]], action: str, row: dict[str, Any]) -> list[Level] | None:

@@ -16,7 +16,7 @@ import msgspec
 from mdslib.feeds.account import Outcome
 from mdslib.feeds.coinbase_orders import Orders
 from mdslib.feeds.form import Form, FormReader
-from mdslib.feeds.form_scan import PLACE, ROWS_FOUND
+from mdslib.feeds.form_scan import PLACE
 from mdslib.feeds.pairs import Pairs
 from mdslib.feeds.rfc3339 import to_ns
 from mdslib.feeds.venue import Level, VenueDecoder, dumps
@@ -58,8 +58,8 @@ class CoinbaseDecoder(VenueDecoder):
             '{"type":"l2update","product_id":"<pair>","changes":[<rows>["<side:buy|sell>","<price>","<size>"]</rows>],'
             '"time":"<time>"}'
         ),
-        Form(f'{{"type":"snapshot","product_id":"<pair>",{_ASKS},{_BIDS}{_END}', image=True),
-        Form(f'{{"type":"snapshot","product_id":"<pair>",{_BIDS},{_ASKS}{_END}', image=True),
+        Form(f'{{"type":"snapshot","product_id":"<pair>",{_ASKS},{_BIDS}{_END}', image=True, name="book snapshot"),
+        Form(f'{{"type":"snapshot","product_id":"<pair>",{_BIDS},{_ASKS}{_END}', image=True, name="book snapshot"),
     )
 
     def __init__(self, pairs: Pairs | None = None) -> None:
@@ -108,7 +108,7 @@ class CoinbaseDecoder(VenueDecoder):
             self._known.add(pair)
         elif pair not in self._known:
             return False
-        self._keep(reader, pair, "book snapshot" if reader.first else "book update", reader.found[ROWS_FOUND])
+        self._keep(reader)
         return True
 
     def _update(self, message: dict[str, Any]) -> Outcome:

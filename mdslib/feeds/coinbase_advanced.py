@@ -12,7 +12,7 @@ import msgspec
 
 from mdslib.feeds.account import Outcome
 from mdslib.feeds.form import Form, FormReader
-from mdslib.feeds.form_scan import NUMBER, PLACE, ROWS_FOUND
+from mdslib.feeds.form_scan import NUMBER, PLACE
 from mdslib.feeds.pairs import Pairs
 from mdslib.feeds.recent import Recent
 from mdslib.feeds.rfc3339 import to_ns
@@ -41,7 +41,7 @@ class AdvancedDecoder(VenueDecoder):
     """
 
     venue = "coinbase"
-    forms = Form(f'{_HEAD}"update"{_TAIL}'), Form(f'{_HEAD}"snapshot"{_TAIL}', image=True)
+    forms = Form(f'{_HEAD}"update"{_TAIL}'), Form(f'{_HEAD}"snapshot"{_TAIL}', image=True, name="book snapshot")
 
     def __init__(self, pairs: Pairs | None = None) -> None:
         super().__init__(pairs)
@@ -85,7 +85,7 @@ class AdvancedDecoder(VenueDecoder):
             return False
         self._known.add(pair)
         self._sequence = number
-        self._keep(reader, pair, "book snapshot" if reader.first else "book update", reader.found[ROWS_FOUND])
+        self._keep(reader)
         return True
 
     def _levels(self, event: dict[str, Any], time: int) -> Outcome:

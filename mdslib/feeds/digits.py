@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 _MOST = 2**63
 
@@ -49,6 +49,6 @@ def _slowly(text: str, places: int) -> int:
         count = Decimal(text).scaleb(places)
         if "_" in text or count != count.to_integral_value() or not -_MOST <= count < _MOST:
             raise ValueError
-    except (InvalidOperation, ValueError, OverflowError):
+    except (ArithmeticError, ValueError):  # the first is also what an exponent beyond all bounds raises
         raise ValueError(f"a number must be a whole count of 1e-{places} below 2**63, received {text!r}") from None
     return int(count)

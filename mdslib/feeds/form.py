@@ -44,13 +44,25 @@ _OPS = {
 }  # fmt: skip
 _ROOM = 256  # records at first
 _SHORTEST_ROW = 7  # bytes, such as [1,0,1]
+_ITEM = RECORD.itemsize
 
 
 class Form(NamedTuple):
-    """A template, and whether its frames are images of a whole book."""
+    """A template, whether its frames are images of a whole book, and what the account calls them."""
 
     text: str
     image: bool = False
+    name: str = "book update"
+
+
+class Counts(NamedTuple):
+    """How many frames of one form and pair were read, their levels, and those with a right checksum."""
+
+    form: Form
+    place: int
+    messages: int
+    levels: int
+    good: int
 
 
 def program(forms: Sequence[Form]) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -103,9 +115,10 @@ class FormReader:
     ----------
     found : array of int
         What the last frame said, by `form_scan.ROWS_FOUND` and its likes; `words` is the same as an array of numpy's.
-    form, first : int
-        Number of the last frame's form, and of its first record that is a level: an image begins with one that clears
-        the book.
+    form : Form
+        Of the last frame.
+    first : int
+        Its first record that is a level: an image begins with one that clears the book.
     block : array of RECORD
         Its records.
     spans : array of int64, shape (n, 6)
@@ -113,13 +126,12 @@ class FormReader:
     """
 
     def __init__(self, forms: Sequence[Form]) -> None:
-        self.form, self.first = -1, 0
-        self._images = tuple(form.image for form in forms)
+        self.forms = tuple(forms)
         self._program = program(forms)
         self._known: dict[str | int, tuple[int, int]] = {}
         self._symbols = _symbol_table(16)
-        self.found = array("q", [0] * scan.WORDS)
-        self.words = np.frombuffer(self.found, np.int64)
+        self.found = array("q", [0] * scan.COUNTS)
+        self._count_places(1)
         self._make_room(_ROOM)
         arguments = (b"{}", self._program, self._symbols, self.block, self.spans, self.words, 0)
         scan.match(*arguments)
@@ -132,6 +144,7 @@ class FormReader:
         key = _key(name)
         if key is None or not 0 <= places <= scan.FINEST:
             return  # its frames are of no form, then
+        self._count_places(place + 1)
         anew = name in self._known
         self._known[name] = place, places
         if not anew and 2 * len(self._known) <= self._symbols[0]:
@@ -142,17 +155,40 @@ class FormReader:
         for known, value in self._known.items():
             scan.add_symbol(self._symbols, *(_key(known) or (0, 0)), *value)
 
-    def read(self, data: bytes, ts_init: int) -> int:
-        """Return the number of the form that the frame is of, or -1; nothing but `found`, `block`, `spans` changes."""
+    def read(self, data: bytes, ts_init: int) -> bool:
+        """Tell whether the frame is of a form; what it says is then in the attributes, and counted."""
         if len(data) > self._longest:
             self._make_room(len(data) // _SHORTEST_ROW + _ROOM)
-        found: int = self._match(data, self._program, self._symbols, self.block, self.spans, self.words, ts_init)
-        self.form, self.first = found, int(found >= 0 and self._images[found])
+        found = self._match(data, self._program, self._symbols, self.block, self.spans, self.words, ts_init)
+        if found >= 0:
+            self.form = self.forms[found]
+            self.first = int(self.form.image)
+            return True
+        return False
+
+    def refuse(self) -> None:
+        """Do not count the last frame: it is read another way."""
+        counted = self.found[scan.COUNTED]
+        self.found[counted] -= 1
+        self.found[counted + 1] -= self.found[scan.ROWS_FOUND] - self.first
+
+    def records(self) -> bytes:
+        """Return the last frame's records, as bytes."""
+        return self._bytes[: self.found[scan.ROWS_FOUND] * _ITEM].tobytes()
+
+    def take_counts(self) -> list[Counts]:
+        """Return what was counted since the last call."""
+        counts = self.words[scan.COUNTS :].reshape(-1, len(self.forms), 3)
+        rows = np.argwhere(counts[:, :, 0])
+        found = [Counts(self.forms[form], place, *counts[place, form].tolist()) for place, form in rows.tolist()]
+        counts[:] = 0
         return found
 
-    def records(self, rows: int) -> bytes:
-        """Return the first records, as bytes."""
-        return self._bytes[: rows * RECORD.itemsize].tobytes()
+    def _count_places(self, places: int) -> None:
+        more = scan.COUNTS + 3 * places * len(self.forms) - len(self.found)
+        if more > 0:
+            self.found = array("q", [*self.found, *(0 for _ in range(more))])
+            self.words = np.frombuffer(self.found, np.int64)
 
     def _make_room(self, rows: int) -> None:
         self._longest = (rows - _ROOM // 2) * _SHORTEST_ROW

@@ -6,8 +6,9 @@ Bounds: a frame ends with a brace or a bracket, so every loop over digits stops 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from zlib import crc32
 
 import numba
@@ -31,17 +32,25 @@ from mdslib.feeds.alpaca_scan import (
 )
 from mdslib.jit import borrow, compiling
 
-# For what only compiled code calls: without the wrapper that Python would call by, and without a cache of its own.
-inner: Any = numba.njit(
-    nogil=True, error_model="numpy", forceinline=True, no_cfunc_wrapper=True, no_cpython_wrapper=True
-)
+F = TypeVar("F", bound=Callable[..., Any])
+_njit: Any = numba.njit  # its annotations leave out some of its options
+
+
+def inner(function: F) -> F:
+    """Compile what only compiled code calls: without the wrapper that Python would call by, and a cache of its own."""
+    compiled: F = _njit(
+        nogil=True, error_model="numpy", forceinline=True, no_cfunc_wrapper=True, no_cpython_wrapper=True
+    )(function)
+    return compiled
+
 
 # Steps of a program.
 END, TEXT, ROWS, ROW, AGAIN, IF, WHICH, BIDS, ASKS = 0, 1, 2, 3, 4, 5, 6, 7, 8
 PRICE, SIZE, AMOUNT, COUNT, ID, TIME, SECONDS, MS = 9, 10, 11, 12, 13, 14, 15, 16
 PAIR, CHANNEL, SEQUENCE, CHECKSUM, DEPTH, SKIP, WORD, FLAT = 17, 18, 19, 20, 21, 22, 23, 24
 # Words of `found`; -1 stands for what the frame did not say.
-ROWS_FOUND, PLACE, AT, CHECK, NUMBER, ON, LEVELS, OURS, WORDS = 0, 1, 2, 3, 4, 5, 6, 7, 8
+ROWS_FOUND, PLACE, AT, CHECK, NUMBER, ON, LEVELS, OURS, COUNTED = 0, 1, 2, 3, 4, 5, 6, 7, 8
+COUNTS = 9  # from here on, for each place and in it for each form: messages, levels, right checksums
 # Columns of `spans`.
 PRICE_FROM, PRICE_TO, PRICE_PLACES, SIZE_FROM, SIZE_TO, SIZE_PLACES = 0, 1, 2, 3, 4, 5
 
@@ -92,24 +101,24 @@ def _decimal(buf: Any, at: int) -> tuple[int, int, int]:
     start = at
     mantissa = 0
     digit = _byte(buf, at) - 48
-    while 0 <= digit <= 9 and at - start < 19:
+    while 0 <= digit <= 9 and at - start < 18:
         mantissa = mantissa * 10 + digit
         at += 1
         digit = _byte(buf, at) - 48
     digits = at - start
-    if digits == 0 or digits > 18 or (digits > 1 and _byte(buf, start) == 48):
+    if digits == 0 or 0 <= digit <= 9 or (digits > 1 and _byte(buf, start) == 48):
         return mantissa, 0, -1
     places = 0
     if digit == -2:  # a point
         at += 1
         point = at
         digit = _byte(buf, at) - 48
-        while 0 <= digit <= 9 and at - start < 20:
+        while 0 <= digit <= 9 and at - start < 19:
             mantissa = mantissa * 10 + digit
             at += 1
             digit = _byte(buf, at) - 48
         places = at - point
-        if places == 0 or at - start > 19:  # one more digit could pass 2**63
+        if places == 0 or 0 <= digit <= 9:  # a nineteenth digit could pass 2**63
             return mantissa, 0, -1
     if _byte(buf, at) | 32 != 101:
         return mantissa, places, at
@@ -293,7 +302,7 @@ def _follow(buf: Any, steps: Any, pc: int, symbols: Any, block: Any, spans: Any,
     if first:
         row = 0
         _blank(block[0], _IMAGE | _CLEAR, 0, ts_init)
-    for word in range(1, WORDS):
+    for word in range(PLACE, COUNTED):
         found[word] = -1
     pc += 1
     while True:
@@ -396,6 +405,9 @@ def _compiled_with(parts: int) -> Any:
             rows = _follow(buf, steps, steps[1 + form], symbols, block, spans, found, ts_init)
             if rows > 0:
                 found[ROWS_FOUND] = rows
+                found[COUNTED] = COUNTS + 3 * (found[PLACE] * steps[0] + form)
+                found[found[COUNTED]] += 1
+                found[found[COUNTED] + 1] += rows - steps[steps[1 + form]]
                 return form
         return -1
 

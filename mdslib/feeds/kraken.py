@@ -15,7 +15,7 @@ import msgspec
 from mdslib.feeds.account import Outcome
 from mdslib.feeds.digits import whole
 from mdslib.feeds.form import Form, FormReader
-from mdslib.feeds.form_scan import CHECK, LEVELS, OURS, PLACE
+from mdslib.feeds.form_scan import LEVELS, PLACE
 from mdslib.feeds.venue import Level, VenueDecoder, dumps
 from mdslib.feeds.wire_book import WireBook
 from mdslib.feeds.wire_levels import KRAKEN
@@ -43,7 +43,7 @@ class KrakenDecoder(VenueDecoder):
         Form(f'[<skip>,{{<bid>"b":{_ROWS},"c":"<checksum>"{_END}'),
         Form(f'[<skip>,{{<ask>"a":{_ROWS},"c":"<checksum>"{_END}'),
         Form(f'[<skip>,{{<ask>"a":{_ROWS}}},{{<bid>"b":{_ROWS},"c":"<checksum>"{_END}'),
-        Form(f'[<skip>,{{<ask>"as":{_ROWS},<bid>"bs":{_ROWS}{_END}', image=True),
+        Form(f'[<skip>,{{<ask>"as":{_ROWS},<bid>"bs":{_ROWS}{_END}', image=True, name="book snapshot"),
     )
 
     def __init__(self, pairs: Any = None) -> None:
@@ -112,17 +112,13 @@ class KrakenDecoder(VenueDecoder):
         book = WireBook() if reader.first else self._books.get(pair)
         if book is None or depth == 0:
             return False
-        rows = book.keep(data, reader, KRAKEN, depth=depth)
-        if rows < 0:
+        if not book.keep(data, reader, KRAKEN, depth=depth):
             return False
+        self._keep(reader)
         if reader.first:
             self._books[pair], self._depths[pair] = book, depth
-            self._keep(reader, pair, "book snapshot", rows)
-            return True
-        sent, ours = reader.found[CHECK], reader.found[OURS]
-        self._keep(reader, pair, "book update", rows, ours == sent)
-        if ours != sent:
-            self.distrust(pair, f"the book's checksum must be {sent}, ours is {ours}", ts_init)
+        else:
+            self._check_kept(reader, pair, ts_init)
         return True
 
     def _levels(self, book: WireBook, side: int, rows: list[list[str]], levels: list[Level]) -> int:

@@ -14,7 +14,7 @@ import msgspec
 from mdslib.feeds.account import Outcome
 from mdslib.feeds.digits import whole
 from mdslib.feeds.form import Form, FormReader
-from mdslib.feeds.form_scan import CHECK, OURS, PLACE
+from mdslib.feeds.form_scan import PLACE
 from mdslib.feeds.kraken import checksum, digits
 from mdslib.feeds.pairs import Pairs
 from mdslib.feeds.rfc3339 import to_ns
@@ -53,7 +53,7 @@ class KrakenV2Decoder(VenueDecoder):
 
     forms = (
         Form(f'{{"channel":"book","type":"update","data":[{_ITEM}]}}'),
-        Form(f'{{"channel":"book","type":"snapshot","data":[{_ITEM}]}}', image=True),
+        Form(f'{{"channel":"book","type":"snapshot","data":[{_ITEM}]}}', image=True, name="book snapshot"),
     )
 
     def __init__(self, pairs: Pairs | None = None) -> None:
@@ -134,14 +134,11 @@ class KrakenV2Decoder(VenueDecoder):
         if book is None or depth < 1:
             return False
         precision = self._precisions.get(pair, (AS_SENT, AS_SENT))
-        rows = book.keep(data, reader, KRAKEN, depth=depth, precision=precision)
-        if rows < 0:
+        if not book.keep(data, reader, KRAKEN, depth=depth, precision=precision):
             return False
         self._books[pair] = book
-        sent, ours = reader.found[CHECK], reader.found[OURS]
-        self._keep(reader, pair, "book snapshot" if reader.first else "book update", rows, ours == sent)
-        if ours != sent:
-            self.distrust(pair, f"the book's checksum must be {sent}, ours is {ours}", ts_init)
+        self._keep(reader)
+        self._check_kept(reader, pair, ts_init)
         return True
 
     def _level(self, book: WireBook, side: int, row: dict[str, Any]) -> Level:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import struct
 from abc import ABC, abstractmethod
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, NamedTuple
 
@@ -22,8 +22,8 @@ from mdslib.errors import DataError
 from mdslib.events import RECORD, BookFlag, Kind, pack_conditions
 from mdslib.feeds.account import CONNECTION, Frame, Outcome, Resync, Tally, Unread
 from mdslib.feeds.digits import whole
-from mdslib.feeds.form import Form, FormReader
-from mdslib.feeds.form_scan import AT, PLACE
+from mdslib.feeds.form import Counts, Form, FormReader
+from mdslib.feeds.form_scan import AT, CHECK, OURS, PLACE, ROWS_FOUND
 from mdslib.feeds.pairs import Pairs, places_of
 from mdslib.instruments import CRYPTO_LOTS
 from mdslib.protocols import Records
@@ -69,12 +69,12 @@ class VenueDecoder(ABC):
 
     Attributes
     ----------
-    tallies : dict of str to Tally
-        The account of every message by pair; of those without one under ``connection``.
     unread : deque of Unread
         The latest ignored messages.
     outcome : Outcome
         How the last message ended.
+    fast : bool
+        Whether it was read by its form.
     refusals : list of Unread
         Messages in which the venue refused something; who reads them empties the list.
     """
@@ -85,16 +85,16 @@ class VenueDecoder(ABC):
     def __init__(self, pairs: Pairs | None = None) -> None:
         self.pairs = Pairs() if pairs is None else pairs
         self.lot_places = places_of(self.venue, CRYPTO_LOTS[self.venue])  # where `pairs` does not say
-        self.tallies: dict[str, Tally] = {}
+        self._tallies: dict[str, Tally] = {}
         self.unread: deque[Unread] = deque(maxlen=_KEPT)
         self.outcome = Outcome.CONTROL
         self.refusals: list[Unread] = []
         self._resyncs: list[Resync] = []
         self._packed: list[bytes] = []
-        self._frame = Frame(self.tallies, self._packed)
+        self._frame = Frame(self._tallies, self._packed)
         self._reader: FormReader | None = None
         self._use_forms(self.forms)
-        self._quick: tuple[str, int, int, bool | None] | None = None
+        self.fast = False
 
     @abstractmethod
     def _read(self, data: bytes) -> Outcome:
@@ -135,10 +135,12 @@ class VenueDecoder(ABC):
         """Read one message as `receive` does, and keep its records until `take`: for many messages at once."""
         data = frame.encode() if isinstance(frame, str) else frame
         reader = self._reader
-        if reader is not None and reader.read(data, ts_init) >= 0 and self._formed(reader, data, ts_init):
-            self.outcome = Outcome.DECODED
-            return
-        self._quick = None
+        if reader is not None and reader.read(data, ts_init):
+            if self._formed(reader, data, ts_init):
+                self.outcome, self.fast = Outcome.DECODED, True
+                return
+            reader.refuse()
+        self.fast = False
         now = self._frame
         now.begin(ts_init)
         try:
@@ -174,7 +176,7 @@ class VenueDecoder(ABC):
 
     def _outside(self, pair: str, ts_init: int, read: Callable[[], None]) -> Records:
         """Return the records that `read` adds for a pair, outside any message; they count, but not as a message."""
-        now, self._quick = self._frame, None
+        now, self.fast = self._frame, False
         now.begin(ts_init)
         place = self.pairs.place(pair)
         now.pair, now.place, now.places = pair, place or 0, self.pairs.exponent(pair, self.lot_places)
@@ -198,20 +200,27 @@ class VenueDecoder(ABC):
         self._distrust(why)
 
     @property
-    def last(self) -> Tally:
-        """What the last message added to the account of its pair, the first if it has several."""
-        if self._quick is None:
-            return self._frame.added()
-        name, image, levels, good = self._quick
-        return Tally(
-            1, 1, snapshots=image, deltas=1 - image, levels=levels, checksums_ok=int(good is True),
-            checksums_bad=int(good is False), names=Counter({name: 1}),
-        )  # fmt: skip
+    def tallies(self) -> dict[str, Tally]:
+        """The account of every message by pair; of those without one under ``connection``."""
+        self._add_counts()
+        return self._tallies
+
+    def _add_counts(self) -> None:
+        if self._reader is not None:
+            for counts in self._reader.take_counts():
+                _count(self._tallies.setdefault(self.pairs.symbols[counts.place], Tally()), counts)
 
     @property
-    def fast(self) -> bool:
-        """Whether the last message was read the fast way, by its form."""
-        return self._quick is not None
+    def last(self) -> Tally:
+        """What the last message added to the account of its pair, the first if it has several."""
+        reader = self._reader
+        if reader is None or not self.fast:
+            return self._frame.added()
+        found, added = reader.found, Tally()
+        good, checked = found[OURS] == found[CHECK], found[OURS] >= 0
+        _count(added, Counts(reader.form, 0, 1, found[ROWS_FOUND] - reader.first, int(checked and good)))
+        added.checksums_bad = int(checked and not good)
+        return added
 
     @property
     def asks(self) -> bool:
@@ -251,6 +260,7 @@ class VenueDecoder(ABC):
 
     def _use_forms(self, forms: Sequence[Form]) -> None:
         """Read frames of these forms the fast way, if the decoder does so at all."""
+        self._add_counts()
         self._reader = FormReader(forms) if self.forms else None
         for pair in self.pairs.symbols:
             self._know(pair, pair)
@@ -261,30 +271,23 @@ class VenueDecoder(ABC):
         if self._reader is not None and place is not None:
             self._reader.know(name, place, self.pairs.exponent(pair, self.lot_places))
 
-    def _keep(self, reader: FormReader, pair: str, name: str, rows: int, good: bool | None = None) -> None:
-        """Add the records of a book message that the reader holds; `good` tells whether its checksum was right."""
-        place, time, image = reader.found[PLACE], reader.found[AT], reader.first
+    def _keep(self, reader: FormReader) -> None:
+        """Add the records of the book message that the reader holds; it has counted them."""
+        found = reader.found
+        place, time = found[PLACE], found[AT]
         times = self.pairs.book_times
         if time < times[place]:  # see `_book`
-            reader.block["ts_event"][:rows] = times[place]
+            reader.block["ts_event"][: found[ROWS_FOUND]] = times[place]
         else:
             times[place] = time
-        self._packed.append(reader.records(rows))
-        tally = self.tallies.get(pair)
-        if tally is None:
-            tally = self.tallies[pair] = Tally()
-        tally.messages += 1
-        tally.decoded += 1
-        tally.names[name] += 1
-        tally.levels += rows - image
-        if image:
-            tally.snapshots += 1
-        else:
-            tally.deltas += 1
-        if good is not None:
-            tally.checksums_ok += good
-            tally.checksums_bad += not good
-        self._quick = name, image, rows - image, good
+        self._packed.append(reader.records())
+
+    def _check_kept(self, reader: FormReader, pair: str, ts_init: int) -> None:
+        """Distrust a pair whose checksum, which `WireBook.keep` has computed, is not the one that was sent."""
+        sent, ours = reader.found[CHECK], reader.found[OURS]
+        if ours != sent:
+            self._tallies.setdefault(pair, Tally()).checksums_bad += 1
+            self.distrust(pair, f"the book's checksum must be {sent}, ours is {ours}", ts_init)
 
     def _ignore(self, name: str, why: str = "") -> Outcome:
         self._frame.name, self._frame.why = name, why
@@ -380,6 +383,19 @@ def _end(rows: list[bytes], checksum: int | None) -> None:
         last[_FLAG_AT] |= _CHECKSUM
         last[_CODE_AT : _CODE_AT + 4] = checksum.to_bytes(4, "little")
     rows[-1] = bytes(last)
+
+
+def _count(tally: Tally, counts: Counts) -> None:
+    """Add what the fast way has counted to an account."""
+    tally.messages += counts.messages
+    tally.decoded += counts.messages
+    tally.levels += counts.levels
+    tally.checksums_ok += counts.good
+    tally.names[counts.form.name] += counts.messages
+    if counts.form.image:
+        tally.snapshots += counts.messages
+    else:
+        tally.deltas += counts.messages
 
 
 def dumps(message: Any) -> str:

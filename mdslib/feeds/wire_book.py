@@ -10,7 +10,7 @@ import numpy as np
 from mdslib.events import RECORD
 from mdslib.feeds import wire_levels as kernels
 from mdslib.feeds.form import FormReader
-from mdslib.feeds.form_scan import WORDS
+from mdslib.feeds.form_scan import COUNTS
 from mdslib.jit import as_records, direct
 
 _CAPACITY = 64  # levels of a side at first
@@ -62,7 +62,7 @@ class WireBook:
 
     def truncate(self, side: int, depth: int) -> list[float]:
         """Drop the worst levels beyond `depth`; return their prices, worst first."""
-        excess = int(self._levels.count[side]) - depth
+        excess = int(self._levels.count[side]) - max(0, depth)  # a depth comes from the venue, and may be nonsense
         if excess <= 0:
             return []
         keys = self._levels.key[side, :excess].tolist()
@@ -85,7 +85,7 @@ class WireBook:
         *,
         depth: int = 0,
         precision: tuple[int, int] = (kernels.AS_SENT, kernels.AS_SENT),
-    ) -> int:
+    ) -> bool:
         """Put the levels that `reader` found in a frame into the book.
 
         Parameters
@@ -93,7 +93,7 @@ class WireBook:
         data : bytes
             The frame.
         reader : FormReader
-            After it has read the frame. Levels that fall out of the depth become records of its block.
+            After it has read the frame. Levels that fall out of the depth become records of it, too.
         style : int
             `wire_levels.KRAKEN` or `wire_levels.BITFINEX`. With the first, the checksum that the book has now is in
             the reader's `found`, if the frame has one.
@@ -104,16 +104,16 @@ class WireBook:
 
         Returns
         -------
-        int
-            Number of records, or -1 if the levels can't be kept exactly; then the book is as it was.
+        bool
+            False if the levels can't be kept exactly; then the book is as it was.
         """
         keep = _direct_keep()
         while True:
-            rows = keep(
+            answer = keep(
                 self._levels, data, reader.block, reader.spans, reader.words, reader.first, depth, style, *precision
             )
-            if rows != kernels.NO_ROOM:
-                return max(rows, -1)
+            if answer != kernels.NO_ROOM:
+                return answer == kernels.KEPT
             self._levels = kernels.larger(self._levels)
 
 
@@ -121,7 +121,7 @@ class WireBook:
 def _direct_keep() -> Callable[..., int]:
     arguments = (
         kernels.empty(1), b"{}", as_records(np.zeros(1, RECORD)), np.zeros((1, 6), np.int64),
-        np.zeros(WORDS, np.int64), 0, 0, kernels.BITFINEX, kernels.AS_SENT, kernels.AS_SENT,
+        np.full(COUNTS + 3, COUNTS, np.int64), 0, 0, kernels.BITFINEX, kernels.AS_SENT, kernels.AS_SENT,
     )  # fmt: skip
     kernels.keep(*arguments)
     return direct(kernels.keep, *arguments)

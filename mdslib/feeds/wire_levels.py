@@ -18,10 +18,12 @@ from mdslib.feeds import alpaca_scan, form_scan
 from mdslib.feeds.alpaca_scan import _byte, _jit
 from mdslib.feeds.form_scan import (
     CHECK,
+    COUNTED,
     OURS,
     PRICE_FROM,
     PRICE_PLACES,
     PRICE_TO,
+    ROWS_FOUND,
     SIZE_FROM,
     SIZE_PLACES,
     SIZE_TO,
@@ -36,8 +38,8 @@ WIDTH = 64  # bytes of a slot: the text's length, then the text
 CHECKED = 10  # levels of a side that Kraken's checksum covers, whatever the depth
 KRAKEN, BITFINEX = 0, 1  # how a level is written: digits without point and leading zeros, or price:amount
 AS_SENT = -1  # decimal places to which a number is filled with zeros: none
-# What `keep` answers instead of a number of records; it has changed nothing then.
-NO_ROOM, NOT_HERE = -1, -2
+# What `keep` answers; only with the first has it changed anything.
+KEPT, NO_ROOM, NOT_HERE = 0, -1, -2
 
 _LAST, _CHECKSUM = int(BookFlag.LAST), int(BookFlag.CHECKSUM)
 
@@ -236,7 +238,7 @@ def _keep(
     book: Levels, buf: Any, block: Any, spans: Any, found: Any, first: int, depth: int, style: int,
     price_places: int, size_places: int,
 ) -> int:  # fmt: skip
-    rows = found[0]
+    rows = found[ROWS_FOUND]
     if max(book.count[0], book.count[1]) + rows > book.key.shape[1]:
         return NO_ROOM
     for row in range(first, rows):
@@ -256,9 +258,12 @@ def _keep(
             _drop(book, side, record.f0)
     if depth > 0:
         rows = _truncate(book, block, rows, depth)
+        found[found[COUNTED] + 1] += rows - found[ROWS_FOUND]
+        found[ROWS_FOUND] = rows
     if style == KRAKEN and found[CHECK] >= 0:
         found[OURS] = _checksum(book)
-    return int(rows)
+        found[found[COUNTED] + 2] += found[OURS] == found[CHECK]
+    return KEPT
 
 
 @_jit
@@ -281,7 +286,7 @@ def drop(book: Levels, side: int, price: float) -> bool:
 def drop_worst(book: Levels, side: int, excess: int) -> None:
     """Delete so many of the worst levels."""
     book = borrow(book)
-    for _ in range(excess):
+    for _ in range(min(excess, book.count[side])):
         _drop_at(book, side, 0)
 
 
@@ -299,7 +304,7 @@ def _compiled_with(parts: int) -> Any:
         book: Levels, data: Any, block: Any, spans: Any, found: Any, first: int, depth: int, style: int,
         price_places: int, size_places: int,
     ) -> int:  # fmt: skip
-        """Put a frame's levels into the book; return how many records there are now, or why it can't be done here."""
+        """Put a frame's levels into the book, and what falls out of its depth into the records; return how it went."""
         if parts < 0:
             return NOT_HERE
         return _keep(

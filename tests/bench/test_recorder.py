@@ -1,7 +1,8 @@
 """The recorder's figures: from raw frames to the tape on one core, and fifty pairs in one process over a socket.
 
-``python -m pytest -q tests/bench/test_recorder.py`` prints them. The first is the least of five rounds, in seconds of
-the processor: decoding, the books in mode full, sealing and writing. A delta is one level's new size.
+``python -m pytest -q -s tests/bench/test_recorder.py`` prints them. The first is the least of five rounds, in seconds
+of the processor: decoding, the books in mode full, sealing and writing, on a tape that is open. A delta is one level's
+new size; those of the images at a connection's start count too.
 """
 
 from __future__ import annotations
@@ -12,11 +13,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from mdslib.feeds.capture import What, capture_files, dialect_of, read_capture
+from mdslib.events import RECORD
+from mdslib.feeds.account import Tally
+from mdslib.feeds.capture import Line, What, capture_files, dialect_of, read_capture
 from mdslib.feeds.pairs import Pairs
 from mdslib.feeds.replay import decoder_for
+from mdslib.feeds.venue import VenueDecoder
 from mdslib.instruments import Instrument
 from mdslib.recorder.books import Books
 from mdslib.recorder.plan import Mode
@@ -41,13 +46,15 @@ def test_from_raw_frames_to_the_tape(capture: str, mode: Mode, shared_data: Path
     files = capture_files(shared_data / capture)
     makers = {str(file): decoder_for(dialect_of(file)) for file in files}
     lines = [line for line in read_capture(*files) if line.what is What.RECEIVED]
-    best, deltas = 1e9, 0
+    symbols = pairs_of(makers, lines)
+    best, tallies = 1e9, list[Tally]()
     for number in range(5):
-        places = Pairs()
+        places = Pairs(symbols)  # a recorder knows them from its plan
         decoders = {name: make(places) for name, make in makers.items()}
         instruments = [Instrument(f"P{place}") for place in range(64)]
         tape = VenueTape(tmp_path / str(number), "tape", instruments, mode.value, "write", say)
-        tape.add(0, decoders[str(files[0])].take())
+        tape.add(lines[0].time // DAY, np.zeros(1, RECORD))
+        tape.flush()
         books = Books(64)
         began = time.process_time()
         for place, line in enumerate(lines):
@@ -61,12 +68,22 @@ def test_from_raw_frames_to_the_tape(capture: str, mode: Mode, shared_data: Path
                 tape.flush()
         best = min(best, time.process_time() - began)
         tape.close()
-        deltas = sum(tally.levels for decoder in decoders.values() for tally in decoder.tallies.values())
+        tallies = [tally for decoder in decoders.values() for tally in decoder.tallies.values()]
+    deltas = sum(tally.levels for tally in tallies)
+    changes = sum(tally.deltas for tally in tallies)
     say(
         f"\n{capture:20} {mode.value:6} {len(lines) / best:>9,.0f} messages/s {deltas / best:>9,.0f} deltas/s"
-        f" ({deltas / len(lines):.1f} a message)"
+        f" ({deltas} in {len(lines)} messages, of which {changes} change a book)"
     )
-    assert deltas / best > 50_000
+    assert deltas / best > 100_000  # 200,000 is the aim; a machine with other work does less
+
+
+def pairs_of(makers: dict[str, type[VenueDecoder]], lines: list[Line]) -> list[str]:
+    pairs = Pairs()
+    decoders = {name: make(pairs) for name, make in makers.items()}
+    for line in lines:
+        decoders[line.connection].feed(line.text, line.time)
+    return pairs.symbols
 
 
 @pytest.fixture
