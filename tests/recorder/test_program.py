@@ -15,9 +15,9 @@ from mdslib.book.grid import on_grid
 from mdslib.clock import ScaledClock
 from mdslib.errors import ConfigError, RecordError
 from mdslib.events import BookFlag, Kind
+from mdslib.feeds.account import Outcome
 from mdslib.feeds.kraken import KrakenDecoder
 from mdslib.feeds.replay import replay_capture
-from mdslib.feeds.venue import Outcome
 from mdslib.recorder import program
 from mdslib.recorder import tape as tape_module
 from mdslib.recorder.plan import Mode
