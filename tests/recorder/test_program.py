@@ -15,7 +15,6 @@ from mdslib.book.grid import on_grid
 from mdslib.clock import ScaledClock
 from mdslib.errors import ConfigError, RecordError
 from mdslib.events import BookFlag, Kind
-from mdslib.feeds.account import Outcome
 from mdslib.feeds.kraken import KrakenDecoder
 from mdslib.feeds.replay import replay_capture
 from mdslib.recorder import program
@@ -219,15 +218,15 @@ def test_a_fault_in_one_venue_is_a_gap_and_a_line_and_the_others_go_on(
     out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(program, "RESTART", (0.01, 0.01))
-    read, frames = KrakenDecoder._read, [0]
+    feed, frames = KrakenDecoder.feed, [0]
 
-    def faulty(self: KrakenDecoder, data: bytes) -> Outcome:
+    def faulty(self: KrakenDecoder, frame: str | bytes, ts_init: int) -> None:
         frames[0] += 1
         if frames[0] == 50:
             raise RuntimeError("a bug")
-        return read(self, data)
+        feed(self, frame, ts_init)
 
-    monkeypatch.setattr(KrakenDecoder, "_read", faulty)
+    monkeypatch.setattr(KrakenDecoder, "feed", faulty)
     with running(made()) as one, running(made("kraken", ("XBT/USD",), speed=0.2)) as two:
         urls = {"coinbase": one.url, "kraken": two.url}
         run = Run(plan(out, *COINBASE, "kraken:XBT/USD", mode=Mode.LIGHT, urls=urls))
