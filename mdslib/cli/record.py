@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mdslib.store.tapefile import Durability
 
 _LIVE_EVERY = 1.0  # s
+_EVERY, _LEVELS = "1s", 50  # of snapshots
 
 
 def record_command(
@@ -25,8 +26,12 @@ def record_command(
     mode: Annotated[
         str, typer.Option(help="full: ticks, books kept; light: ticks only; snapshot: books every so often.")
     ] = "full",
-    every: Annotated[str, typer.Option(help="Between two snapshots: 250ms, 1s, 5m.")] = "1s",
-    levels: Annotated[int, typer.Option(help="Best levels of each side of a snapshot.")] = 50,
+    every: Annotated[
+        str | None, typer.Option(help="Between two snapshots: 250ms, 1s, 5m; 1s by default.", show_default=False)
+    ] = None,
+    levels: Annotated[
+        int | None, typer.Option(help="Best levels of each side of a snapshot; 50 by default.", show_default=False)
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the tapes; the setting `record` by default.")] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Keep what the sockets say too, compressed.")] = False,
     durability: Annotated[
@@ -59,10 +64,10 @@ def record_command(
     urls.setdefault("alpaca", settings.data_stream_url)
     plan = _plan(feeds or [], mode, every, levels, folder, raw, durability, urls, settings.feed)
     if unit:
-        _print_unit(plan, every, url or [], each=process_per_pair)
+        _print_unit(plan, every or _EVERY, url or [], each=process_per_pair)
         return 0
     if process_per_pair:
-        return _each(plan, every, url or [])
+        return _each(plan, every or _EVERY, url or [])
     from mdslib.recorder.program import record
 
     record(plan.of_each()[0] if only else plan, _tell)
@@ -70,21 +75,26 @@ def record_command(
 
 
 def _plan(
-    feeds: list[str], mode: str, every: str, levels: int, out: Path, raw: bool, durability: str, urls: dict[str, str],
-    feed: str,
+    feeds: list[str], mode: str, every: str | None, levels: int | None, out: Path, raw: bool, durability: str,
+    urls: dict[str, str], feed: str,
 ) -> Plan:  # fmt: skip
-    from mdslib.recorder.plan import Plan, parse_mode, parse_wanted
+    from mdslib.recorder.plan import Mode, Plan, parse_mode, parse_wanted
     from mdslib.strategy.timers import duration_ns
 
+    kind = parse_mode(mode)
+    for name, given in (("--every", every), ("--levels", levels)):
+        if given is not None and kind is not Mode.SNAPSHOT:
+            raise ConfigError(f"{name} is for --mode snapshot, received it with --mode {mode}; leave it out")
     if durability not in ("write", "fsync"):
         raise ConfigError(f"--durability must be write or fsync, received {durability!r}")
     try:
-        interval = duration_ns(every)
+        interval = duration_ns(_EVERY if every is None else every)
     except ConfigError as error:
         raise ConfigError(f"--every: {error}") from None
     wanted = tuple(map(parse_wanted, feeds))
     kept = cast("Durability", durability)
-    return Plan(wanted, out.absolute(), parse_mode(mode), interval, levels, raw, kept, urls, feed=feed)
+    most = _LEVELS if levels is None else levels
+    return Plan(wanted, out.absolute(), kind, interval, most, raw, kept, urls, feed=feed)
 
 
 def _url(text: str) -> tuple[str, str]:
@@ -96,8 +106,11 @@ def _url(text: str) -> tuple[str, str]:
 
 def _options(plan: Plan, every: str, url: list[str]) -> list[str]:
     """Return the options that say the same as this command's."""
-    words = ["--mode", plan.mode.value, "--every", every, "--levels", str(plan.levels), "--out", str(plan.out)]
-    words += ["--durability", plan.durability, *(["--raw"] if plan.raw else [])]
+    from mdslib.recorder.plan import Mode
+
+    words = ["--mode", plan.mode.value]
+    words += ["--every", every, "--levels", str(plan.levels)] if plan.mode is Mode.SNAPSHOT else []
+    words += ["--out", str(plan.out), "--durability", plan.durability, *(["--raw"] if plan.raw else [])]
     return words + [word for text in url for word in ("--url", text)]
 
 

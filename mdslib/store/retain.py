@@ -39,6 +39,8 @@ class Retained(NamedTuple):
         Why the tapes stay; empty if they were deleted.
     failed : bool
         Whether they should have gone by their age, and could not.
+    dry_run : bool
+        Whether nothing was deleted.
     """
 
     venue: str
@@ -46,10 +48,12 @@ class Retained(NamedTuple):
     freed: int = 0
     kept: str = ""
     failed: bool = False
+    dry_run: bool = False
 
     def __str__(self) -> str:
         """Return the line for the person."""
-        what = f"kept: {self.kept}" if self.kept else f"deleted, {self.freed:,} bytes; the store holds every row"
+        done = "would be deleted" if self.dry_run else "deleted"
+        what = f"kept: {self.kept}" if self.kept else f"{done}, {self.freed:,} bytes; the store holds every row"
         return f"{self.venue} {self.date}: {what}"
 
 
@@ -122,7 +126,7 @@ def _retain_day(day: DayTapes, store: TickStore, first: datetime.date, *, dry_ru
     except OSError as error:
         why = f"{day.folders[0]}: {error.strerror or error}; what is marked is deleted by the next run"
         return Retained(day.venue, date, kept=why, failed=True)
-    return Retained(day.venue, date, freed)
+    return Retained(day.venue, date, freed, dry_run=dry_run)
 
 
 def _compare(day: DayTapes, store: TickStore) -> None:

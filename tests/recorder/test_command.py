@@ -180,7 +180,13 @@ def test_status_shows_every_recorder_and_what_troubles_it(out: Path, capsys: pyt
         (["kraken:XBT/USD", "--url", "kraken"], "--url must be venue=address, received 'kraken'"),
         (["alpaca:SPY", "kraken:XBT/USD", "--raw"], "--raw keeps no frames of alpaca, received alpaca:SPY; record"),
         (["alpaca:SPY", "--raw", "--unit"], "--raw keeps no frames of alpaca, received alpaca:SPY; record"),
-        (["kraken:XBT/USD", "--every", "1"], "--every: a duration must be a positive number with ms, s, m or h"),
+        (
+            ["kraken:XBT/USD", "--mode", "snapshot", "--every", "1"],
+            "--every: a duration must be a positive number with ms, s, m or h",
+        ),
+        (["kraken:XBT/USD", "--mode", "snapshot", "--every", ""], "--every: a duration must be a positive number"),
+        (["kraken:XBT/USD", "--mode", "light", "--every", "5s"], "--every is for --mode snapshot, received it with"),
+        (["kraken:XBT/USD", "--levels", "3"], "--levels is for --mode snapshot, received it with --mode full; leave"),
         (["kraken:XBT/USD", "--durability", "x"], "--durability must be write or fsync, received 'x'"),
         (["kraken:XBT/USD", "--url", "kraken=ws://example.org"], "must be encrypted or on this machine"),
     ],
@@ -190,6 +196,13 @@ def test_what_is_wrong_is_one_line(words: list[str], said: str, capsys: pytest.C
     err = capsys.readouterr().err
     assert said in err
     assert err.count("\n") == 1
+
+
+def test_a_unit_says_of_snapshots_only_where_they_are_taken(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["record", *FEEDS, "--out", str(out), "--unit"]) == 0
+    told = capsys.readouterr().out
+    assert f" --mode full --out {out} --durability write" in told
+    assert not out.exists(), "a unit is only printed"
 
 
 def test_a_unit_runs_this_very_command(out: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -105,7 +105,7 @@ def test_tapes_that_the_store_holds_are_deleted_when_they_are_old(record: Path, 
     assert (young.freed, young.failed) == (0, False)
     (old,) = retain(record, store, 30, today=LATER)
     assert old.freed > 100_000
-    assert str(old).endswith("the store holds every row")
+    assert str(old).endswith(f": deleted, {old.freed:,} bytes; the store holds every row")
     assert sorted(path.name for path in tape_of(record).iterdir()) == [RECEIPT, "lock", REST]
     for table in before:
         assert store.read(BTC, table.kind, DAY).equals(table)
@@ -115,6 +115,7 @@ def test_tapes_that_the_store_holds_are_deleted_when_they_are_old(record: Path, 
 def test_a_dry_run_deletes_nothing(record: Path, store: ParquetStore) -> None:
     (report,) = retain(record, store, 1, today=LATER, dry_run=True)
     assert report.freed > 0
+    assert f": would be deleted, {report.freed:,} bytes; the store holds every row" in str(report)
     assert (tape_of(record) / "00000001.tape").exists()
 
 
