@@ -101,17 +101,19 @@ def venue() -> Iterator[str]:
 def test_one_process_holds_fifty_pairs(venue: str, tmp_path: Path) -> None:
     run = Run(plan(tmp_path, *(f"coinbase:{pair}" for pair in PAIRS), urls={"coinbase": venue}))
     tape = run.recorder.venues[0].tape
-    cpu = [0.0, 0.0]
+    looks: list[tuple[int, float]] = []  # records on the tape, seconds of the processor
 
     def done() -> bool:
-        cpu[:] = [cpu[0] or (tape.written > 5_000 and time.process_time()) or 0.0, time.process_time()]
+        if tape.written > 5_000:
+            looks.append((tape.written, time.process_time()))
         return tape.written >= 20_000 + 50 * 81
 
     run.until(done)
     feeds = read_status(tmp_path)["feeds"]
-    say(
-        f"\nfifty pairs over a socket, books kept: {15_000 / (cpu[1] - cpu[0]):,.0f} messages a second of the processor"
-    )
+    (first, began), (last, ended) = looks[0], looks[-1]
+    say(f"\nfifty pairs over a socket, books kept: {(last - first) / (ended - began):,.0f} messages a second")
     assert {feed["book"] for feed in feeds} == {"sound"}
-    assert sum(feed["trades"] + feed["deltas"] for feed in feeds) == 20_000
-    assert len(tape_of(tmp_path, "coinbase")) == 20_000 + 50 * 81
+    assert len(feeds) == 50
+    told = sum(feed["trades"] + feed["deltas"] for feed in feeds)
+    assert told >= 20_000
+    assert len(tape_of(tmp_path, "coinbase")) == told + 50 * 81
