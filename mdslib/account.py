@@ -20,6 +20,7 @@ DUST = 5e-10
 # parked: the part of a flip that waits for the close before it.
 # flatten: 1 once the position is being closed for good.
 # halted: 1 while the venue has halted trading in the instrument.
+# long_only: 1 where nobody lends the instrument: it can't be sold short.
 # tick, subtick, lot, fraction: the grid of orders, see `mdslib.instruments.Steps`; 0 where none is asked for.
 ACCOUNT = np.dtype(
     [
@@ -36,6 +37,7 @@ ACCOUNT = np.dtype(
         ("parked", "<f8"),
         ("flatten", "<i8"),
         ("halted", "<i8"),
+        ("long_only", "<i8"),
         ("tick", "<f8"),
         ("subtick", "<f8"),
         ("lot", "<f8"),

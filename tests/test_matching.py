@@ -288,6 +288,14 @@ def test_a_close_is_for_no_more_than_is_free(position: float, working: float, qt
     assert e.check(0, qty, NAN) is reason
 
 
+def test_what_nobody_lends_can_be_sold_only_while_it_is_held() -> None:
+    pair = alpaca()
+    pair.account["long_only"] = 1
+    assert pair.check(0, -1.0, NAN) is Reject.NOT_SHORTABLE
+    assert hold(pair, 2.0).check(0, -2.0, NAN) is Reject.NONE
+    assert pair.check(0, -3.0, NAN) is Reject.QTY_AVAILABLE
+
+
 def test_a_fraction_can_be_bought_but_not_sold_short() -> None:
     assert alpaca().check(0, 0.5, NAN) is Reject.NONE
     assert alpaca().check(0, -0.5, NAN) is Reject.SHORT_FRACTION

@@ -274,6 +274,7 @@ class _Run:
         self.core: Core | BookCore = new_core(data.instruments, limits, hours, cash=cash, depth=depth)
         self.state = state_of(strategy, params)
         self.books: Books = new_books(count, cash)
+        self.books.account["long_only"] = self.core.account["long_only"]
         most = max(0, self.market.count // 4 + ROOM) + MARGIN + 2 * count  # untouched pages cost nothing
         self.out, self.fills = room(most, DECISION), room(most, FILL)
         self.grown = (-1, 0)  # row at which room was last asked for, and the decisions that there were then

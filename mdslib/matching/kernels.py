@@ -59,7 +59,7 @@ class Books(NamedTuple):
 
 
 def new_books(instruments: int, cash: float, capacity: int = 256) -> Books:
-    """Return empty books with room for `capacity` working orders."""
+    """Return empty books with room for `capacity` working orders; the caller says what is `long_only`."""
     return Books(records(capacity, WORK), np.zeros(2, np.int64), new_account(instruments, cash))
 
 
@@ -244,6 +244,8 @@ def works_from(hours: np.ndarray, ts: int) -> int:
 def refuse(work: Records, count: np.ndarray, account: Records, venue: Venue, k: int, qty: float, limit: float) -> int:
     """Return why Alpaca would refuse an order, or 0. Source: alpaca.markets, Placing Orders; User Protection."""
     a = account[k]
+    if qty < 0.0 and a.position <= 0.0 and a.long_only != 0:
+        return 6
     held = 0.0
     reserved = 0.0
     wash = False

@@ -37,6 +37,7 @@ class Reject(IntEnum):
     WASH_TRADE = 2
     QTY_AVAILABLE = 3  # more than the position that is not yet held for other orders: a flip, or an oversell
     SHORT_FRACTION = 4
+    NOT_SHORTABLE = 6  # a sale without a position, of what nobody lends
     NO_PRICE = 5  # no event yet to price the order by
 
 

@@ -76,6 +76,7 @@ class Core:
         self.engine = MatchingEngine(
             len(instruments), self.rules, latency=options.latency, cash=options.cash, fees=fees, seed=options.seed
         )
+        self.engine.account["long_only"] = [not instrument.shortable for instrument in instruments]
         self.opening_cash = options.cash
         self.orders: list[Order] = []
         self.by_id: dict[str, Order] = {}
@@ -217,7 +218,6 @@ class Core:
 
     def _enter(self, r: Request, begins: int, place: int) -> None:
         """Hand a request to the matching core as order number `place`, or raise the venue's refusal of it."""
-        self._check_short(r)
         reason = self.engine.submit(begins, r.instrument, r.qty, r.limit, r.tif_of_core, place)
         if reason is not Reject.NONE:
             raise self._refusal(reason, r)
@@ -249,11 +249,6 @@ class Core:
             self.engine.cancel(self.now, order.number)
             order.status, order.updated, order.ended["rejected"] = Status.REJECTED, self.now, self.now
             self._announce(order, self.now, "rejected", {"reason": reason})
-
-    def _check_short(self, r: Request) -> None:
-        instrument = self.market.data.instruments[r.instrument]
-        if self.rules is Rules.ALPACA and r.qty < 0 and not instrument.shortable and self._positions[r.instrument] <= 0:
-            raise Refusal(422, UNPROCESSABLE, f'asset "{r.symbol}" cannot be sold short')
 
     def _refusal(self, reason: Reject, r: Request) -> Refusal:
         mine = [o for o in self.orders if o.status in OPEN and o.request.instrument == r.instrument]
@@ -292,6 +287,8 @@ class Core:
                 related_orders=[o.id for o in holding],
                 symbol=r.symbol,
             )
+        if reason is Reject.NOT_SHORTABLE:
+            return Refusal(422, UNPROCESSABLE, f'asset "{r.symbol}" cannot be sold short')
         if reason is Reject.SHORT_FRACTION:
             return Refusal(422, UNPROCESSABLE, "fractional orders cannot be sold short")
         return Refusal(422, INVALID, f'asset "{r.symbol}" has no price yet: no event of it has been sent')

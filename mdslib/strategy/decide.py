@@ -103,6 +103,7 @@ def new_core(
 ) -> Core | BookCore:
     """Return the state before the first event; with a `depth`, order books that show so many levels are part of it."""
     account = new_account(len(instruments), cash)
+    account["long_only"] = [not instrument.shortable for instrument in instruments]
     for k, instrument in enumerate(instruments):
         for name, step in instrument.steps._asdict().items():
             account[name][k] = step

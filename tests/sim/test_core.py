@@ -254,7 +254,8 @@ def test_an_order_that_takes_another_s_place_is_checked_like_any_and_where_it_is
     resting = floor.submit("sell", 5, limit=150)
     for qty, why in (("10", "insufficient qty available for order (requested: 10, available: 4)"), ("4", "")):
         if not why:
-            floor.core._positions[0], why = 0.0, 'asset "SPY" cannot be sold short'  # sold by somebody else meanwhile
+            floor.core.engine.account["position"][0] = 0.0  # sold by somebody else meanwhile
+            why = 'asset "SPY" cannot be sold short'
         with pytest.raises(Refusal) as refusal:
             floor.core.replace(resting["id"], {"qty": qty})
         assert refusal.value.body["message"] == why

@@ -12,12 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mdslib import Book, Instrument, Timer, Trade, backtest, find_model, hold, strategy
+from mdslib import Book, Instrument, Timer, Trade, backtest, find_model, hold, strategy, target
 from mdslib.calendar import Session
 from mdslib.check import check_model
 from mdslib.check.made import DAY, OPEN
 from mdslib.errors import DataError, ModelError
 from mdslib.events import RECORD, BookFlag, Kind
+from mdslib.instruments import parse_instrument
 from mdslib.strategy import Every, Fold
 from mdslib.table import MarketData, Table, from_columns
 
@@ -267,3 +268,15 @@ def test_a_rejected_order_says_why(model: Any) -> None:
     orders = backtest(model, data_of(records, trades), limits=None).orders_frame()
     assert orders["status"].tolist()[0] == "REJECTED"
     assert orders["reason"].tolist()[0] == "NO_PRICE"
+
+
+def test_a_pair_is_not_sold_short_and_a_step_can_see_that_it_would_be_refused() -> None:
+    @strategy(on=Book, depth=1)
+    def sells(book, state, account, p):  # type: ignore[no-untyped-def]
+        return target(-float(account[0].long_only))
+
+    pair = parse_instrument("BTC/USD")
+    data = data_of(deltas([row for row in ROWS if row[0] == 0]))
+    orders = backtest(sells, MarketData((pair,), data.tables, data.sessions), limits=None).orders_frame()
+    assert set(orders["qty"]) == {-1.0}
+    assert set(orders["reason"]) == {"NOT_SHORTABLE"}
