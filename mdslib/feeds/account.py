@@ -42,7 +42,8 @@ class Tally:
     """The account of one pair, or of the messages that belong to no pair.
 
     `messages` is always ``decoded + control + ignored``; `names` counts messages by what they were. `snapshots` and
-    `deltas` count messages, `levels` what they set; `trades` and `old_trades` count trades.
+    `deltas` count messages, `levels` what they set; `trades` and `old_trades` count trades. `wrong_times` counts
+    times of the venue's that lay far ahead of their receipt, which was taken instead.
     """
 
     messages: int = 0
@@ -59,6 +60,7 @@ class Tally:
     checksums_ok: int = 0
     checksums_bad: int = 0
     sequence_gaps: int = 0
+    wrong_times: int = 0
     names: Counter[str] = field(default_factory=Counter)
 
 

@@ -159,6 +159,7 @@ class FormReader:
         """Tell whether the frame is of a form; what it says is then in the attributes, and counted."""
         if len(data) > self._longest:
             self._make_room(len(data) // _SHORTEST_ROW + _ROOM)
+        self.received = ts_init
         found = self._match(data, self._program, self._symbols, self.block, self.spans, self.words, ts_init)
         if found >= 0:
             self.form = self.forms[found]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from mdslib.errors import ConfigError
+from mdslib.feeds.book_time import BookTimes
 
 
 class Pairs:
@@ -29,7 +30,7 @@ class Pairs:
     def __init__(self, symbols: Sequence[str] | None = None, lots: Mapping[str, float] | None = None) -> None:
         self._grows = symbols is None
         self.symbols: list[str] = []
-        self.book_times: list[int] = []  # of each pair's latest book record, ns UTC
+        self.book_times = BookTimes()
         self._places: dict[str, int] = {}
         self._exponents = {symbol: places_of(symbol, lot) for symbol, lot in (lots or {}).items()}
         for symbol in symbols or ():
@@ -51,7 +52,7 @@ class Pairs:
     def _add(self, symbol: str) -> int:
         self._places[symbol] = len(self.symbols)
         self.symbols.append(symbol)
-        self.book_times.append(0)
+        self.book_times.add()
         return len(self.symbols) - 1
 
 

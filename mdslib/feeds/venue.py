@@ -21,6 +21,7 @@ import numpy as np
 from mdslib.errors import DataError
 from mdslib.events import RECORD, BookFlag, Kind, pack_conditions
 from mdslib.feeds.account import CONNECTION, Frame, Outcome, Resync, Tally, Unread
+from mdslib.feeds.book_time import taken
 from mdslib.feeds.digits import whole
 from mdslib.feeds.form import Counts, Form, FormReader
 from mdslib.feeds.form_scan import AT, CHECK, OURS, PLACE, ROWS_FOUND
@@ -274,12 +275,12 @@ class VenueDecoder(ABC):
     def _keep(self, reader: FormReader) -> None:
         """Add the records of the book message that the reader holds; it has counted them."""
         found = reader.found
-        place, time = found[PLACE], found[AT]
-        times = self.pairs.book_times
-        if time < times[place]:  # see `_book`
-            reader.block["ts_event"][: found[ROWS_FOUND]] = times[place]
-        else:
-            times[place] = time
+        place, told = found[PLACE], found[AT]
+        time, wrong = self.pairs.book_times.next(place, told, reader.received)
+        if time != told:
+            reader.block["ts_event"][: found[ROWS_FOUND]] = time
+        if wrong:
+            self._tallies.setdefault(self.pairs.symbols[place], Tally()).wrong_times += 1
         self._packed.append(reader.records())
 
     def _check_kept(self, reader: FormReader, pair: str, ts_init: int) -> None:
@@ -327,12 +328,8 @@ class VenueDecoder(ABC):
         """Add one book message's records."""
         now = self._frame
         place, tally, rows, ts_init = now.place, now.tally, now.rows, now.ts_init
-        # A book is its records in their order, so their times must not run backwards: whoever sorts by time keeps it. A
-        # snapshot has no time of its own at some venues and bears ours, which may be later than the next delta's.
-        times = self.pairs.book_times
-        if ts_event < times[place]:
-            ts_event = times[place]
-        times[place] = ts_event
+        ts_event, wrong = self.pairs.book_times.next(place, ts_event, ts_init)
+        tally.wrong_times += wrong
         before, common = len(rows), 0
         if snapshot:
             common = _SNAPSHOT
@@ -360,6 +357,8 @@ class VenueDecoder(ABC):
         if not math.isfinite(price):
             raise ValueError(f"a price must be a finite number, received {price}")
         now.tally.trades += 1
+        ts_event, wrong = taken(ts_event, now.ts_init)
+        now.tally.wrong_times += wrong
         now.rows.append(
             _PACK(0, ts_event, now.ts_init, _TRADE, 0, now.place, pack_conditions(tuple(letters)), price, 0.0, 0.0,
                   0.0, 0.0, size, trade_id, 0, 0)
@@ -369,6 +368,8 @@ class VenueDecoder(ABC):
         """Add best prices as the venue tells them; sizes of 0 where it does not."""
         now = self._frame
         now.tally.quotes += 1
+        ts_event, wrong = taken(ts_event, now.ts_init)
+        now.tally.wrong_times += wrong
         now.rows.append(
             _PACK(0, ts_event, now.ts_init, _QUOTE, 0, now.place, 0, bid, ask, 0.0, 0.0, 0.0, bid_size, ask_size,
                   0, 0)

@@ -34,6 +34,8 @@ class PairState:
         Books that had the venue's checksum, and that had not.
     ignored : int
         Messages about this pair that gave no record.
+    wrong_times : int
+        Times of the venue's that lay far ahead of their receipt, which was recorded instead.
     """
 
     state: str = "connecting"
@@ -48,6 +50,7 @@ class PairState:
     checksums_ok: int = 0
     checksums_bad: int = 0
     ignored: int = 0
+    wrong_times: int = 0
 
 
 class Source(Protocol):

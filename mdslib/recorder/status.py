@@ -117,4 +117,5 @@ def _health(feed: dict[str, Any]) -> str:
     checks = f", {feed['checksums_ok']:,} checked" if feed["checksums_ok"] or feed["checksums_bad"] else ""
     bad = f", {feed['checksums_bad']:,} wrong" if feed["checksums_bad"] else ""
     crossed = f", crossed {feed['crossed']:,} times" if feed["crossed"] else ""
-    return f"{feed['book']}{checks}{bad}{crossed}"
+    times = f", {feed['wrong_times']:,} wrong times" if feed.get("wrong_times") else ""
+    return f"{feed['book']}{checks}{bad}{crossed}{times}"

@@ -47,6 +47,7 @@ class VenueSource:
                 health.state, health.refusal or (counts.why_lost if health.state in ("connecting", "stopped") else ""),
                 tally.messages, tally.trades, tally.deltas, tally.quotes, tally.sequence_gaps, health.resyncs,
                 counts.losses, tally.checksums_ok, tally.checksums_bad, tally.ignored,
+                tally.wrong_times,
             )  # fmt: skip
         return found
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mdslib.errors import TapeError
-from mdslib.events import SCHEMAS, Kind
+from mdslib.events import SCHEMAS, BookFlag, Kind
 from mdslib.instruments import CRYPTO_LOTS, UNTOLD_TICK, Instrument
 from mdslib.protocols import Records
 from mdslib.store.steps import with_step
@@ -178,15 +178,25 @@ def _table(records: Records, kind: Kind) -> Table:
     """Return records of one kind and instrument as a table, in order of time.
 
     A book is its deltas in the order in which they came, so theirs is kept, and a time that lies before the one before
-    it, as after a reconnection, is raised to it. Others are sorted; equal times keep their order.
+    it, as after a reconnection, is raised to it. An image that lies later than the delta after it is set to that one's
+    time: it bears the recorder's clock, where the venue tells none. Others are sorted; equal times keep their order.
     """
     if kind == Kind.BOOK_DELTA:
-        found = np.maximum.accumulate(records["ts_event"])
+        found = np.maximum.accumulate(_with_images_before(records))
     else:
         records = records[np.argsort(records["ts_event"], kind="stable")]
         found = np.ascontiguousarray(records["ts_event"])
     columns = {name: np.ascontiguousarray(records[field.slot]) for name, field in SCHEMAS[kind].items()}
     return Table(kind, columns | {"ts_event": found, "instrument": np.zeros(len(records), "<u2")})
+
+
+def _with_images_before(records: Records) -> Array:
+    """Return the times of book records, where no image lies later than the first delta after it."""
+    times, image = records["ts_event"], (records["flag"] & int(BookFlag.SNAPSHOT)) > 0
+    count = len(records)
+    following = np.minimum.accumulate(np.where(image, count, np.arange(count))[::-1])[::-1]
+    nexts: Array = np.append(times, np.iinfo(np.int64).max)[following]
+    return np.minimum(times, nexts)
 
 
 __all__ = [
