@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 AHEAD = 300_000_000_000  # ns: a venue's time that lies later than five minutes after its receipt is not taken
+CLOCK = 10**18  # ns UTC, in 2001: a receipt before is of no clock, or of one that was never set
 HELD = 1_000_000_000  # ns: what bears our clock holds the venue's later times back by so much at most
 
 
@@ -23,14 +24,15 @@ def taken(told: int, received: int) -> Taken:
     told : int
         The venue's time, ns UTC.
     received : int
-        Ours, ns UTC; 0 where it is not known, and then the venue's is taken.
+        Ours, ns UTC; before `CLOCK` it is not known, and then the venue's is taken.
 
     Examples
     --------
-    >>> taken(told=90_000_000_000_000, received=5), taken(told=90_000_000_000_000, received=0).wrong
-    (Taken(time=5, wrong=True), False)
+    >>> now, day = 1_700_000_000_000_000_000, 86_400_000_000_000
+    >>> taken(told=now + day, received=now), taken(told=now, received=0).wrong
+    (Taken(time=1700000000000000000, wrong=True), False)
     """
-    wrong = 0 < received < told - AHEAD
+    wrong = CLOCK <= received < told - AHEAD
     return Taken(received if wrong else told, wrong)
 
 
@@ -53,7 +55,7 @@ class BookTimes:
 
     def next(self, place: int, told: int, received: int) -> tuple[int, bool]:
         """Return what `taken` does for a pair's next book message; `told` is `received` where the venue tells none."""
-        latest, wrong = self._latest[place], 0 < received < told - AHEAD  # for every message: no call, no `Taken`
+        latest, wrong = self._latest[place], CLOCK <= received < told - AHEAD  # for every message: no call, no `Taken`
         if wrong or told == received:
             time = received if received > latest else latest
         else:

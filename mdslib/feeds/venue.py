@@ -95,7 +95,7 @@ class VenueDecoder(ABC):
         self._frame = Frame(self._tallies, self._packed)
         self._reader: FormReader | None = None
         self._use_forms(self.forms)
-        self.fast = False
+        self.fast = self._wrong_time = False
 
     @abstractmethod
     def _read(self, data: bytes) -> Outcome:
@@ -221,6 +221,7 @@ class VenueDecoder(ABC):
         good, checked = found[OURS] == found[CHECK], found[OURS] >= 0
         _count(added, Counts(reader.form, 0, 1, found[ROWS_FOUND] - reader.first, int(checked and good)))
         added.checksums_bad = int(checked and not good)
+        added.wrong_times = int(self._wrong_time)
         return added
 
     @property
@@ -277,6 +278,7 @@ class VenueDecoder(ABC):
         found = reader.found
         place, told = found[PLACE], found[AT]
         time, wrong = self.pairs.book_times.next(place, told, reader.received)
+        self._wrong_time = wrong
         if time != told:
             reader.block["ts_event"][: found[ROWS_FOUND]] = time
         if wrong:

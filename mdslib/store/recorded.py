@@ -195,8 +195,8 @@ def _with_images_before(records: Records) -> Array:
     times, image = records["ts_event"], (records["flag"] & int(BookFlag.SNAPSHOT)) > 0
     count = len(records)
     following = np.minimum.accumulate(np.where(image, count, np.arange(count))[::-1])[::-1]
-    nexts: Array = np.append(times, np.iinfo(np.int64).max)[following]
-    return np.minimum(times, nexts)
+    found: Array = np.minimum(times, np.append(times, np.iinfo(np.int64).max)[following])
+    return found
 
 
 __all__ = [
