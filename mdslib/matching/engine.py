@@ -129,9 +129,13 @@ class MatchingEngine:
             )
         reason = self.check(instrument, qty, limit)
         if reason is Reject.NONE:
-            self.books = with_room(self.books, 1)
-            accept(self.books.work, self.books.count, ts, instrument, float(qty), float(limit), int(tif), tag)
+            self.put_back(ts, instrument, qty, limit, tif, tag)
         return reason
+
+    def put_back(self, ts: int, instrument: int, qty: float, limit: float, tif: int, tag: int) -> None:
+        """Put an order on the books without a check: one that was accepted before."""
+        self.books = with_room(self.books, 1)
+        accept(self.books.work, self.books.count, ts, instrument, float(qty), float(limit), int(tif), tag)
 
     def cancel(self, ts: int, tag: int, status: Status = Status.CANCELED) -> Records:
         """End one order by its tag; return its ending as FILL records, empty where it does not work any more."""

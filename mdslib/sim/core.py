@@ -341,7 +341,7 @@ class Core:
             self._enter(request, self.now, place)
         except Refusal:
             old = before.request
-            self.engine.submit(self.now, old.instrument, before.leaves, old.limit, old.tif_of_core, before.number)
+            self.engine.put_back(self.now, old.instrument, before.leaves, old.limit, old.tif_of_core, before.number)
             raise
         after = self._keep(place, request, self.now)
         after.status, after.replaces, before.replaced_by = Status.NEW, before.id, after.id
