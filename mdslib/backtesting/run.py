@@ -34,8 +34,9 @@ from mdslib.memory import room
 from mdslib.protocols import Records
 from mdslib.risk import Limits, make_limits
 from mdslib.strategy.contract import MARKET_KINDS, Strategy
+from mdslib.strategy.core import BookCore, Core, new_core
 from mdslib.strategy.cursor import BY_DELTA, new_cursor
-from mdslib.strategy.decide import DECISION, RETRY, BookCore, Core, is_stuck, new_core
+from mdslib.strategy.decide import DECISION, RETRY, is_stuck
 from mdslib.strategy.discovery import find_model
 from mdslib.strategy.driver import load_driver, seems_plain, strategy_fingerprint
 from mdslib.strategy.fold import FREE, check_count, guarded, state_of

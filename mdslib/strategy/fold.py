@@ -19,8 +19,9 @@ from mdslib.memory import room
 from mdslib.protocols import Records
 from mdslib.risk import Limits, make_limits
 from mdslib.strategy.contract import MAX_INSTRUMENTS, Strategy
+from mdslib.strategy.core import BookCore, Core, new_core
 from mdslib.strategy.cursor import BY_DELTA, DECIDED, ROW, STOPPED, new_cursor, numbers
-from mdslib.strategy.decide import DECISION, BookCore, Core, new_core
+from mdslib.strategy.decide import DECISION
 from mdslib.strategy.driver import load_driver, strategy_fingerprint
 from mdslib.strategy.market import Market, market_of
 from mdslib.strategy.shape import Shape
