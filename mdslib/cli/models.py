@@ -11,6 +11,7 @@ import typer
 
 from mdslib.config import load_settings
 from mdslib.errors import ConfigError
+from mdslib.events import Kind
 from mdslib.strategy.discovery import Found, list_models, model_folders
 from mdslib.strictjson import dumps
 
@@ -106,6 +107,9 @@ def new_model_command(
         typer.echo(f"  {step}")
 
 
+_EVENTS = {Kind.BOOK_DELTA: "book"}  # a step takes books, whose records are changes of them
+
+
 def _described(model: Found) -> dict[str, Any]:
     strategy = model.strategy
     body: dict[str, Any] = {"name": model.name, "file": str(model.file), "problem": model.problem}
@@ -113,7 +117,8 @@ def _described(model: Found) -> dict[str, Any]:
         return body | {"on": [], "instruments": 0, "params": {}, "doc": ""}
     lines = (strategy.doc or sys.modules[strategy.module].__doc__ or "").strip().splitlines()
     return body | {
-        "on": [kind.name.lower() for kind in strategy.steps] + [type(spec).__name__ for spec, _ in strategy.timers],
+        "on": [_EVENTS.get(kind, kind.name.lower()) for kind in strategy.steps]
+        + [type(spec).__name__ for spec, _ in strategy.timers],
         "instruments": strategy.instruments,
         "params": dict(strategy.params._field_defaults),
         "doc": lines[0].strip() if lines else "",

@@ -14,6 +14,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from mdslib.audit.report import AuditReport, Finding, Outcome
 from mdslib.errors import RecordError, TapeError
 from mdslib.live import conclude, notebook
 from mdslib.live.program import Request, trade
@@ -125,7 +126,8 @@ def test_a_failed_audit_whose_block_does_not_fit_says_that_nothing_is_blocked(
         return verdict_of(engine, report)  # type: ignore[arg-type]
 
     monkeypatch.setattr(conclude, "verdict_of", filled)
-    monkeypatch.setattr(conclude, "DUST", -1.0)  # so that the books differ
+    apart = Finding("books", Outcome.FAILED, "SPY: ours 0, the venue's 1")
+    monkeypatch.setattr("mdslib.live.session.books", lambda *_: AuditReport("", (apart,)))
     with exchange_for(data, tmp_path / "elsewhere", **FAST) as exchange:
         session = Session.from_parameters(**parameters(exchange, data, run, "volume_modulo"))
         with pytest.raises(RecordError, match="It would have said AUDIT_FAILED") as met:

@@ -161,7 +161,7 @@ def test_from_and_to_cut_the_day() -> None:
     [
         ({"mode": "fre"}, "mode must be one of real, fast, free, lockstep; received 'fre'. Did you mean 'free'?"),
         ({"rules": "nyse"}, "rules must be one of permissive, alpaca; received 'nyse'"),
-        ({"feeds": ("opra",)}, "feeds must be one of iex, sip, delayed_sip, test; received 'opra'"),
+        ({"feeds": ("opra",)}, "feeds must be one of iex, sip, delayed_sip, test, crypto/us; received 'opra'"),
         ({"batch": 0}, "batch must be > 0, received 0"),
         ({"latency": -1}, "latency must be >= 0 ns"),
         ({"key": "only"}, "key and secret go together, received only one; set both or neither"),
