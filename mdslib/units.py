@@ -118,13 +118,7 @@ def render_recorder(
     ConfigError
         Where a value can't stand in a unit.
     """
-    values = {
-        "FEEDS": _text(", ".join(feeds)),
-        "ARGUMENTS": " ".join(quote(word) for word in arguments),
-        "PYTHON": quote(str(python)),
-        "WORKDIR": _path(workdir),
-        "CREDENTIALS": _path(credentials),
-    }
+    values = {"FEEDS": _text(", ".join(feeds))} | _program(arguments, python, workdir, credentials)
     return _fill("mdslib-record.service", values)
 
 
@@ -138,15 +132,18 @@ def render_compactor(
     ConfigError
         Where a value can't stand in a unit.
     """
-    values = {
-        "RECORD": _text(str(record)),
-        "EVERY": _text(every),
+    values = {"RECORD": _text(str(record)), "EVERY": _text(every)} | _program(arguments, python, workdir, credentials)
+    return _fill("mdslib-compact.service", values)
+
+
+def _program(arguments: Sequence[str], python: Path, workdir: Path, credentials: Path) -> dict[str, str]:
+    """Return what a unit says of the program that it runs."""
+    return {
         "ARGUMENTS": " ".join(quote(word) for word in arguments),
         "PYTHON": quote(str(python)),
         "WORKDIR": _path(workdir),
         "CREDENTIALS": _path(credentials),
     }
-    return _fill("mdslib-compact.service", values)
 
 
 def quote(word: str) -> str:

@@ -271,7 +271,7 @@ class _Run:
         self.driver = load_driver(strategy, self.shape, self.fingerprint)
         count = len(data.instruments)
         hours = deciding_hours(data, flatten=flatten is not None)
-        depth = strategy.depth if Kind.BOOK_DELTA in self.market.kinds else 0
+        depth = max(strategy.levels, Kind.BOOK_DELTA in self.market.kinds)  # orders match against the best level
         self.core: Core | BookCore = new_core(data.instruments, limits, hours, cash=cash, depth=depth)
         self.state = state_of(strategy, params)
         self.books: Books = new_books(count, cash)

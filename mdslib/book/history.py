@@ -10,12 +10,13 @@ import numpy as np
 
 from mdslib.arguments import whole
 from mdslib.book.book import Floats, Ints, OrderBook
+from mdslib.book.images import image_of
 from mdslib.book.levels import FULL, Levels, clear_side, empty_levels, make_room, set_level, top_levels
 from mdslib.book.rows import book_rows
 from mdslib.errors import ConfigError
 from mdslib.events import BookFlag, Kind
 from mdslib.jit import borrow, jit
-from mdslib.table import Array, MarketData, Table, from_columns, merge
+from mdslib.table import Array, MarketData, merge
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -262,32 +263,18 @@ def cut(data: MarketData, start: str | datetime.datetime | int, end: str | datet
     """
     first, last = _moment(start, "cut: start"), _moment(end, "cut: end")
     kept = data.between(first, last)
-    images = [_image(data, place, first) for place in range(len(data.instruments))]
+    images = [
+        image_of(book_rows(data, place).table.between(0, first), place, first) for place in range(len(data.instruments))
+    ]
     tables = [merge([*images, table]) if table.kind == Kind.BOOK_DELTA else table for table in kept.tables]
     return MarketData(kept.instruments, tuple(tables), kept.sessions)
-
-
-def _image(data: MarketData, place: int, time: int) -> Table:
-    """Return an instrument's book just before `time` as an image of that time: a CLEAR, then its levels."""
-    book = book_at(data, time - 1, instrument=place)
-    top = book.top(max(book.counts))
-    flags = np.full(1 + len(top.bid) + len(top.ask), int(BookFlag.SNAPSHOT))
-    flags[0] |= _CLEAR
-    flags[1 + len(top.bid) :] |= _ASK
-    flags[-1] |= _LAST
-    columns = {
-        "ts_event": np.full(len(flags), time),
-        "instrument": np.full(len(flags), place, np.uint16),
-        "price": np.concatenate([[np.nan], top.bid, top.ask]),
-        "size": np.concatenate([[0], top.bid_size, top.ask_size]),
-        "flags": flags.astype(np.uint8),
-    }
-    return from_columns(Kind.BOOK_DELTA, columns)
 
 
 def _moment(time: str | datetime.datetime | int, where: str = "book_at: time") -> int:
     import pandas as pd
 
+    if isinstance(time, int):
+        return time
     try:
         stamp = pd.Timestamp(time)
         stamp = stamp.tz_localize("UTC") if stamp.tz is None else stamp

@@ -1,4 +1,4 @@
-"""From where to where recorded deltas make a book: from an image to a gap, and again from the next image on."""
+"""Images of recorded books: from one to a gap the deltas make a book, and an image of it can be made at any time."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from mdslib.errors import DataError
-from mdslib.events import BookFlag
+from mdslib.events import BookFlag, Kind
 from mdslib.instruments import Instrument
-from mdslib.table import Array, Table
+from mdslib.table import Array, Table, from_columns
 
-_CLEAR = int(BookFlag.CLEAR)
+_CLEAR, _SNAPSHOT = int(BookFlag.CLEAR), int(BookFlag.SNAPSHOT)
+_ASK, _LAST = int(BookFlag.ASK), int(BookFlag.LAST)
 _EMPTIED = int(BookFlag.CLEAR | BookFlag.SNAPSHOT | BookFlag.LAST)
 
 
@@ -92,4 +93,29 @@ def _emptied(deltas: Table, keep: Array, begins: Array, gaps: Table) -> Table:
     return Table(deltas.kind, columns)
 
 
-__all__ = ["check_image", "known_rows"]
+def image_of(deltas: Table, instrument: int, ts: int) -> Table:
+    """Return one book as it is after some deltas, as an image of the time `ts`, ns UTC; empty where it never was."""
+    rows = np.flatnonzero(deltas["instrument"] == instrument)
+    flags, price, size = (deltas[name][rows] for name in ("flags", "price", "size"))
+    cleared = np.flatnonzero(flags & _CLEAR)
+    since = int(cleared[-1]) + 1 if len(cleared) else 0
+    if not len(rows):
+        return deltas.slice(0, 0)
+    side, price, size = (flags & _ASK)[since:], price[since:], size[since:]
+    # Of each level the last word counts; best levels first.
+    _, last = np.unique(np.where(side, price, -price)[::-1], return_index=True)
+    kept = len(price) - 1 - last
+    kept = kept[size[kept] > 0]
+    flags = np.concatenate([[_CLEAR | _SNAPSHOT], side[kept] | _SNAPSHOT]).astype("u1")
+    flags[-1] |= _LAST
+    count = len(flags)
+    return from_columns(
+        Kind.BOOK_DELTA,
+        {
+            "ts_event": np.full(count, ts), "instrument": np.full(count, instrument, "<u2"), "flags": flags,
+            "price": np.append(np.nan, price[kept]), "size": np.append(0, size[kept]),
+        },
+    )  # fmt: skip
+
+
+__all__ = ["check_image", "image_of", "known_rows"]

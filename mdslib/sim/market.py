@@ -10,9 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from mdslib.book.best import tops_of
+from mdslib.book.history import cut
+from mdslib.book.images import image_of
 from mdslib.errors import DataError
 from mdslib.events import RECORD, Kind
-from mdslib.sim.books import BookMessages, cut_with_images, image_of, messages_of
+from mdslib.sim.books import BookMessages, messages_of
 from mdslib.sim.wire import CHANNELS, encode
 from mdslib.sim.wire_msgpack import encode_packed
 from mdslib.sim.wire_pairs import PairWriter
@@ -57,7 +59,8 @@ class Market:
     def __init__(self, data: MarketData, from_ts: int | None = None, to_ts: int | None = None) -> None:
         if from_ts is not None or to_ts is not None:
             last = np.iinfo(np.int64).max if to_ts is None else to_ts + 1
-            data = cut_with_images(data, from_ts or 0, last)
+            first = from_ts or 0
+            data = data.between(first, last) if data.book_deltas is None else cut(data, first, last)
         self.data = data
         self.symbols = [instrument.symbol for instrument in data.instruments]
         self.pairs = _are_pairs(data)

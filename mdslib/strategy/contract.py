@@ -62,8 +62,8 @@ class Strategy:
     timers : list of (Every or BeforeClose, step function)
     orders_on_backfill : bool
         Its orders go out while a gap is being filled in, too.
-    depth : int
-        Levels of a side of an order book that its step sees.
+    depth : int or None
+        Levels of a side of an order book that its step sees, where it was said; see `levels`.
     """
 
     name: str
@@ -77,7 +77,7 @@ class Strategy:
     file: str = ""
     line: int = 0
     orders_on_backfill: bool = False
-    depth: int = DEPTH
+    depth: int | None = None
 
     def on(self, event: EventKey | TimerSpec) -> Callable[[Step], Step]:
         """Add a step for another kind of event, or for a timer.
@@ -128,6 +128,17 @@ class Strategy:
     def market_kinds(self) -> tuple[Kind, ...]:
         """The kinds of market events that it takes, in the order TRADE, QUOTE, BAR, BOOK_DELTA."""
         return tuple(kind for kind in MARKET_KINDS if kind in self.steps)
+
+    @property
+    def levels(self) -> int:
+        """Levels of a side of an order book that its step sees; 0 where it takes no books."""
+        if Kind.BOOK_DELTA in self.steps:
+            return self.depth or DEPTH
+        if self.depth is not None:
+            raise ModelError(
+                f"strategy {self.name!r}: depth={self.depth!r} is for a step on Book, and it has none; leave it out"
+            )
+        return 0
 
     def make_params(self, **values: Any) -> Any:
         """Return the parameters with some defaults replaced, converted to the declared types.
@@ -244,8 +255,6 @@ def strategy(
         raise ModelError(f"strategy(instruments=...) must be from 1 to {MAX_INSTRUMENTS}, received {instruments!r}")
     if not callable(state):
         raise ModelError(f"strategy(state=...) must be a function of the parameters, received {state!r}")
-    if depth is not None and on is not Book:
-        raise ModelError(f"strategy(depth=...) is for on=Book, received depth={depth!r} with on={on!r}; leave it out")
     if depth is not None and (not isinstance(depth, int) or not 1 <= depth <= MAX_DEPTH):
         raise ModelError(f"strategy(depth=...) must be from 1 to {MAX_DEPTH}, received {depth!r}")
     if inspect.isfunction(on):
@@ -263,7 +272,7 @@ def strategy(
             file=python.__code__.co_filename,
             line=python.__code__.co_firstlineno,
             orders_on_backfill=bool(orders_on_backfill),
-            depth=depth or DEPTH,
+            depth=depth,
         )
         made._add(on, python)
         return made

@@ -130,8 +130,7 @@ def strategy_fingerprint(strategy: Strategy) -> str:
     timers = tuple((type(timer).__name__, timer[0]) for timer, _ in strategy.timers)
     kinds = tuple(int(kind) for kind in strategy.steps)
     fields = tuple((n, str(strategy.params.__annotations__[n])) for n in strategy.params._fields)
-    sizes = strategy.instruments, strategy.depth if Kind.BOOK_DELTA in strategy.steps else 0
-    return fingerprint(functions, kinds, timers, fields, sizes, _kernels_mark())
+    return fingerprint(functions, kinds, timers, fields, strategy.instruments, strategy.levels, _kernels_mark())
 
 
 @functools.cache

@@ -78,8 +78,7 @@ class Fold:
         self.limits = None if limits is None else make_limits(**limits._asdict())
         self.fingerprint = strategy_fingerprint(strategy)
         hours = np.zeros((0, 2), np.int64) if hours is None else hours
-        depth = strategy.depth if Kind.BOOK_DELTA in strategy.steps else 0
-        self.core: Core | BookCore = new_core(self.instruments, self.limits, hours, cash=cash, depth=depth)
+        self.core: Core | BookCore = new_core(self.instruments, self.limits, hours, cash=cash, depth=strategy.levels)
         self._split = split_flips
         self._bounded = bounded
         self.state = state_of(strategy, self.params)

@@ -14,13 +14,14 @@ import pytest
 from websockets.sync.client import connect
 
 from mdslib.book.best import tops_of
+from mdslib.book.images import image_of
 from mdslib.errors import ConfigError, DataError
 from mdslib.events import BookFlag, Kind
 from mdslib.feeds.alpaca_decode import AlpacaDecoder
 from mdslib.instruments import Instrument, parse_instrument
 from mdslib.sim import Exchange, read_sent
 from mdslib.sim.bars import with_minute_bars
-from mdslib.sim.books import image_of, messages_of
+from mdslib.sim.books import messages_of
 from mdslib.sim.core import Core
 from mdslib.sim.log import RunLog
 from mdslib.sim.market import Market

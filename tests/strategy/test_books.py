@@ -245,9 +245,19 @@ def test_a_depth_is_a_whole_number_of_levels(depth: Any) -> None:
         strategy(on=Book, depth=depth)
 
 
-def test_a_depth_is_for_books() -> None:
-    with pytest.raises(ModelError, match=r"strategy\(depth=\.\.\.\) is for on=Book, received depth=5 with on="):
-        strategy(on=Trade, depth=5)
+def test_a_depth_is_for_a_step_on_books_wherever_it_is_added() -> None:
+    @strategy(on=Trade, depth=5)
+    def later(trade, state, account, p):  # type: ignore[no-untyped-def]
+        return hold()
+
+    with pytest.raises(ModelError, match=r"strategy 'later': depth=5 is for a step on Book, and it has none"):
+        Fold(later, instruments=PAIRS[:1])
+
+    @later.on(Book)
+    def shown(book: Book, state: Any, account: Any, p: Any) -> Any:
+        return hold()
+
+    assert Fold(later, instruments=PAIRS[:1]).core.prices.shape == (1, 2, 5)
 
 
 def test_a_step_can_not_write_the_arrays_that_it_is_shown() -> None:
